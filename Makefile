@@ -1,0 +1,111 @@
+# Everything a developer needs, from a fresh clone: `make demo` to look, `make test` to be sure.
+#
+# Only relative paths are used, so the folder may have spaces in its name, and nothing is read from
+# or needed in $HOME. A stamp inside .venv is older than pyproject.toml only when its requirements
+# may have changed; then pip looks again, and otherwise .venv is left alone.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+PIP := $(PYTHON) -m pip -qq --disable-pip-version-check --no-input
+ARGS ?=
+
+# The MariaDB driver is compiled on installation: asked for only where its headers are found.
+MARIADB_DRIVER := $(if $(shell pkg-config --exists libmariadb 2>/dev/null && echo yes),.venv/.mariadb)
+
+# Prints the first interpreter that is new enough and can make virtual environments, or "!" and what
+# is missing. Looks at every match on $PATH and runs it, because a name there may be a shim for a
+# version that is not installed.
+define FIND_PYTHON
+found=; old=; bare=; IFS=:; \
+for name in python3.13 python3.12 python3.11 python3 python; do \
+  for folder in $$PATH; do \
+    candidate="$$folder/$$name"; \
+    { [ -x "$$candidate" ] && "$$candidate" -c ''; } >/dev/null 2>&1 || continue; \
+    if ! "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+      old="$$candidate"; \
+    elif ! "$$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+      bare="$$candidate"; \
+    else \
+      found="$$candidate"; break 2; \
+    fi; \
+  done; \
+done; \
+if [ -n "$$found" ]; then \
+  echo "$$found"; \
+elif [ -n "$$bare" ]; then \
+  echo "!$$bare has no venv module: install it (on Debian: apt-get install python3-venv)"; \
+elif [ -n "$$old" ]; then \
+  echo "!Python 3.11 or newer is missing: the newest one found is $$old"; \
+else \
+  echo "!Python 3.11 or newer is missing: there is none on the PATH"; \
+fi
+endef
+
+# Expanded before the first command of a recipe runs; make's own error is then the only line printed.
+define NEED_PYTHON
+$(eval FOUND := $(shell $(FIND_PYTHON)))
+$(if $(filter !%,$(FOUND)),$(error $(patsubst !%,%,$(FOUND))))
+endef
+
+.PHONY: help demo serve test lint types bench soak docs clean find-python
+
+help: ## Show this list
+	@echo "usage: make TARGET [ARGS='...']"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	  printf '  %-8s %s\n' "$$name" "$$text"; done
+
+demo: .venv/.demo ## Kill a run in the middle, resume it and see that nothing ran twice
+	@$(PYTHON) manage.py demo $(ARGS)
+
+serve: .venv/.demo ## Serve the example project with its admin on this machine
+	@$(PYTHON) manage.py serve_demo $(ARGS)
+
+test: .venv/.dev $(MARIADB_DRIVER) ## Run the tests, for instance: make test ARGS='tests/core -x'
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: .venv/.dev ## Check style, format and the direction of imports
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@.venv/bin/lint-imports
+
+types: .venv/.dev ## Check the types of both packages
+	@$(PYTHON) -m mypy fluxio fluxio_django
+
+bench: .venv/.dev ## Measure, each figure beside its floor
+	@$(PYTHON) -m benchmarks $(ARGS)
+
+soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours)
+	@$(PYTHON) -m pytest -m soak --timeout=0 $(ARGS)
+
+docs: .venv/.docs ## Build the documentation into docs/_build/html
+	@$(PYTHON) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+clean: ## Remove everything these targets made
+	rm -rf .venv .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build htmlcov .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+find-python:
+	$(NEED_PYTHON)
+	@echo "$(FOUND)"
+
+.venv/.made:
+	$(NEED_PYTHON)
+	@echo "Making .venv with $(FOUND)"
+	@"$(FOUND)" -m venv --clear .venv
+	@$(PIP) install 'pip>=25.1'
+	@touch $@
+
+.venv/.demo .venv/.dev .venv/.docs: .venv/.%: pyproject.toml .venv/.made
+	@echo "Installing what '$*' needs into .venv"
+	@$(PIP) install --editable . --group $*
+	@touch $@
+
+.venv/.mariadb: .venv/.dev
+	@echo "Installing the MariaDB driver into .venv"
+	@$(PIP) install --group mariadb
+	@touch $@
