@@ -1,0 +1,94 @@
+"""Coroutine tests run, and they run where the test's own connection and transaction are."""
+
+import asyncio
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Group
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest_plugins = ["pytester"]
+
+tried: list[int] = []
+
+
+async def test_a_coroutine_test_is_given_its_fixtures(tmp_path_factory: object) -> None:
+    await asyncio.sleep(0)
+    assert tmp_path_factory
+
+
+@pytest.fixture
+def group(db: None) -> Group:
+    return Group.objects.create(name="visible to the transaction of the test alone")
+
+
+async def test_a_coroutine_test_works_inside_the_transaction_of_the_test(group: Group) -> None:
+    assert await Group.objects.aget() == group
+    await Group.objects.acreate(name="undone with the rest")
+    assert await sync_to_async(lambda: connection.in_atomic_block)()
+    assert await sync_to_async(threading.current_thread)() is threading.main_thread()
+
+
+class TestMethods:
+    @pytest.mark.parametrize("number", [1, 2])
+    async def test_a_coroutine_method_gets_its_parameters(self, number: int) -> None:
+        await asyncio.sleep(0)
+        assert number in {1, 2}
+
+
+@given(st.integers())
+async def test_a_property_may_be_a_coroutine(number: int) -> None:
+    await asyncio.sleep(0)
+    tried.append(number)
+
+
+def test_a_property_that_is_a_coroutine_is_tried_on_many_examples() -> None:
+    test_a_property_may_be_a_coroutine()
+    assert len(set(tried)) > 10
+
+
+def test_a_coroutine_test_that_fails_is_reported_as_failed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+        from hypothesis import given, strategies
+
+        async def test_with_a_wrong_end():
+            await asyncio.sleep(0)
+            assert 1 == 2
+
+        @given(strategies.integers())
+        async def test_with_a_counterexample(number):
+            await asyncio.sleep(0)
+            assert number < 1000
+        """
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no:django")
+    outcome.assert_outcomes(failed=2)
+    outcome.stdout.fnmatch_lines(["*assert 1 == 2*", "*assert 1000 < 1000*"])
+
+
+@pytest.mark.parametrize("marker", ["asyncio", "anyio", "trio"])
+def test_a_coroutine_test_marked_for_another_plugin_is_left_to_it(
+    pytester: pytest.Pytester, marker: str
+) -> None:
+    pytester.makepyfile(
+        other_plugin="""
+        def pytest_configure(config):
+            for marker in ("asyncio", "anyio", "trio"):
+                config.addinivalue_line("markers", marker)
+        """,
+        test_marked=f"""
+        import pytest
+
+        @pytest.mark.{marker}
+        async def test_not_ours():
+            raise AssertionError("it ran all the same")
+        """,
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no:django", "-p", "other_plugin")
+    outcome.stdout.no_fnmatch_line("*it ran all the same*")
+    outcome.assert_outcomes(failed=1)

@@ -1,0 +1,72 @@
+"""What every test can ask for, and what happens when the machine cannot give it."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.needs import NEEDS
+from tests.settings import SQLITE_FILE, TEST_DATABASE
+
+UNMET = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start counting the tests that could not run."""
+    config.stash[UNMET] = Counter()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the soak tests out unless the command line speaks of them."""
+    if "soak" in config.option.markexpr:
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=soak)
+    items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose needs are not met. With ``CI=true`` it fails: nothing may hide there."""
+    for need in (NEEDS[mark.name] for mark in item.iter_markers() if mark.name in NEEDS):
+        if problem := need.problem():
+            item.config.stash[UNMET][need.marker] += 1
+            reason = f"{need.marker} cannot be used: {problem}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say in one line per unmet need how much was not tested, and why."""
+    for marker, count in config.stash[UNMET].items():
+        terminalreporter.write_line(
+            f"{marker}: {count} not run, {NEEDS[marker].problem()}", yellow=True
+        )
+
+
+def pytest_unconfigure() -> None:
+    """Remove what a killed process left beside the SQLite file."""
+    for leftover in Path(SQLITE_FILE).parent.glob(f"{TEST_DATABASE}.*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _real_transactions(alias: str) -> pytest.MarkDecorator:
+    return pytest.mark.django_db(transaction=True, databases=[alias])
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("default", marks=_real_transactions("default")),
+        pytest.param("postgres", marks=[_real_transactions("postgres"), pytest.mark.postgresql]),
+        pytest.param("mariadb", marks=[_real_transactions("mariadb"), pytest.mark.mariadb]),
+    ]
+)
+def database(request: pytest.FixtureRequest) -> str:
+    """Run the test once per relational database, with real transactions, and give its alias."""
+    alias: str = request.param
+    return alias
