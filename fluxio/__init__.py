@@ -1,0 +1,130 @@
+"""fluxio: durable pipelines in plain Python."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fluxio.codec import Secret, register_type
+from fluxio.context import Context, FinalContext
+from fluxio.errors import (
+    CheckpointVersionError,
+    CircuitOpenError,
+    CompilationError,
+    ConfigurationError,
+    CorruptCheckpointError,
+    DecodingError,
+    EncodingError,
+    FluxioError,
+    ForeignRunError,
+    InvalidRunIDError,
+    LeaseLostError,
+    MergeConflictError,
+    MutationError,
+    NoCheckpointError,
+    RoutingError,
+    RunIDInUseError,
+    StageResultError,
+    StageTimeoutError,
+    StoreError,
+    TransactionRefusedError,
+    ValidationError,
+)
+from fluxio.nodes import ForkMode, NodeType, Parallel, RetryPolicy, Send, Stage, stage
+from fluxio.observability.base import BaseCallback
+from fluxio.pipeline import Pipeline
+from fluxio.runtime.cache import CacheStore, InMemoryCache
+from fluxio.runtime.middleware import (
+    CacheMiddleware,
+    CircuitBreakerMiddleware,
+    Middleware,
+    RateLimitMiddleware,
+    RetryMiddleware,
+)
+from fluxio.runtime.runs import Watchers
+from fluxio.runtime.step import current_step
+from fluxio.store.base import Checkpoint, CheckpointStore
+from fluxio.store.memory import InMemoryStore
+from fluxio.types import OnConflict, RunStatus
+
+if TYPE_CHECKING:
+    from fluxio.observability.langfuse import LangfuseCallback as LangfuseCallback
+    from fluxio.observability.logging import LoggingCallback
+    from fluxio.observability.opentelemetry import OpenTelemetryCallback as OpenTelemetryCallback
+    from fluxio.store.redis import RedisStore as RedisStore
+    from fluxio.testing.fixtures import make_ctx
+    from fluxio.testing.harness import StepHarness
+
+# Loaded when they are first asked for: they need an extra, or belong to tests.
+_LAZY = {
+    "LangfuseCallback": "fluxio.observability.langfuse",
+    "LoggingCallback": "fluxio.observability.logging",
+    "OpenTelemetryCallback": "fluxio.observability.opentelemetry",
+    "RedisStore": "fluxio.store.redis",
+    "StepHarness": "fluxio.testing.harness",
+    "make_ctx": "fluxio.testing.fixtures",
+}
+
+# Names that need an extra are left out, so that `from fluxio import *` works without it.
+__all__ = [
+    "BaseCallback",
+    "CacheMiddleware",
+    "CacheStore",
+    "Checkpoint",
+    "CheckpointStore",
+    "CheckpointVersionError",
+    "CircuitBreakerMiddleware",
+    "CircuitOpenError",
+    "CompilationError",
+    "ConfigurationError",
+    "Context",
+    "CorruptCheckpointError",
+    "DecodingError",
+    "EncodingError",
+    "FinalContext",
+    "FluxioError",
+    "ForeignRunError",
+    "ForkMode",
+    "InMemoryCache",
+    "InMemoryStore",
+    "InvalidRunIDError",
+    "LeaseLostError",
+    "LoggingCallback",
+    "MergeConflictError",
+    "Middleware",
+    "MutationError",
+    "NoCheckpointError",
+    "NodeType",
+    "OnConflict",
+    "Parallel",
+    "Pipeline",
+    "RateLimitMiddleware",
+    "RetryMiddleware",
+    "RetryPolicy",
+    "RoutingError",
+    "RunIDInUseError",
+    "RunStatus",
+    "Secret",
+    "Send",
+    "Stage",
+    "StageResultError",
+    "StageTimeoutError",
+    "StepHarness",
+    "StoreError",
+    "TransactionRefusedError",
+    "ValidationError",
+    "Watchers",
+    "current_step",
+    "make_ctx",
+    "register_type",
+    "stage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'fluxio' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value

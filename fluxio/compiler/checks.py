@@ -1,0 +1,65 @@
+"""What can be refused before anything runs, beyond the shape of the nodes."""
+
+from __future__ import annotations
+
+from fluxio.compiler.tree import Body, ForkNode, RouteNode, StageNode, SubNode
+from fluxio.context import merge_conflict
+from fluxio.errors import DeclaredConflictError
+from fluxio.nodes import ForkMode
+
+
+def check_declared_writes(body: Body) -> None:
+    """Refuse branches of one Parallel that declare the same key.
+
+    Stages inside routes are left to the run, since at most one route of a router is taken.
+
+    Raises:
+        DeclaredConflictError: with the keys and the branches.
+    """
+    for node in body:
+        match node:
+            case ForkNode():
+                for _, inner in node.branches:
+                    check_declared_writes(inner)
+                if node.mode is ForkMode.PARALLEL:
+                    _check_fork(node)
+            case RouteNode():
+                for inner in node.routes.values():
+                    check_declared_writes(inner)
+            case SubNode():
+                check_declared_writes(node.body)
+            case StageNode():
+                pass
+
+
+def _check_fork(fork: ForkNode) -> None:
+    writers: dict[str, list[str]] = {}
+    for name, body in fork.branches:
+        for key in declared_writes(body):
+            writers.setdefault(key, []).append(name)
+    conflicts = {key: names for key, names in writers.items() if len(names) > 1}
+    if conflicts:
+        found = merge_conflict(conflicts)
+        raise DeclaredConflictError(
+            f"Parallel {fork.name!r}: {found}",
+            conflicting_keys=found.conflicting_keys,
+            branch_names=found.branch_names,
+        )
+
+
+def declared_writes(body: Body) -> frozenset[str]:
+    """The keys that a body certainly writes, as far as its stages declare them."""
+    keys: set[str] = set()
+    for node in body:
+        match node:
+            case StageNode():
+                keys |= node.stage.writes or frozenset()
+            case RouteNode():
+                keys |= node.router.stage.writes or frozenset()
+            case SubNode():
+                keys |= declared_writes(node.body)
+            case ForkNode():
+                if node.mode is ForkMode.PARALLEL:
+                    for _, inner in node.branches:
+                        keys |= declared_writes(inner)
+    return frozenset(keys)

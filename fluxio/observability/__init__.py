@@ -1,0 +1,1 @@
+"""Callbacks that watch runs and can never change them."""

@@ -1,0 +1,287 @@
+"""The facade: define a pipeline, run it, look at its runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
+from types import TracebackType
+from typing import Any, TypeVar
+
+from fluxio.compiler.compilation import Source, compile_pipeline
+from fluxio.compiler.explain import mermaid, outline
+from fluxio.context import Context, FinalContext
+from fluxio.diff import Diff
+from fluxio.errors import ConfigurationError
+from fluxio.nodes import Nestable
+from fluxio.observability.base import BaseCallback
+from fluxio.program import CompiledPipeline
+from fluxio.runtime.driver import ChunkSink
+from fluxio.runtime.environment import Environment, SyncCaller, default_environment
+from fluxio.runtime.history import HistoryEntry
+from fluxio.runtime.runs import ForkOrder, Moment, Runs, Watchers
+from fluxio.runtime.single import run_single_step
+from fluxio.runtime.streaming import stream_chunks
+from fluxio.store.base import CheckpointStore, Journal
+from fluxio.store.lone import open_journal
+from fluxio.store.memory import InMemoryStore
+from fluxio.types import OnConflict, StageMiddleware
+
+Bound = TypeVar("Bound", bound="Pipeline")
+
+
+class Pipeline(Nestable):
+    """Stages in an order, compiled once, run as often as wanted, from any thread or event loop.
+
+    Args:
+        nodes: stages, `Parallel([...])`, a dict of routes after a router stage, other pipelines.
+        name: who the runs belong to; a run id recorded by one pipeline is refused by another.
+        middleware: stands around every stage attempt, the first one outermost.
+        callbacks: watch every run.
+        checkpoint_store: where checkpoints go; an `InMemoryStore` when durable and None is given.
+        durable: keep a checkpoint before every stage, so that a run can be resumed.
+        max_workers: threads for plain `def` stages.
+        auto_parallel: run consecutive stages side by side that declare independent keys.
+
+    Raises:
+        CompilationError: the nodes do not form a program.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Any],
+        *,
+        name: str | None = None,
+        middleware: Sequence[StageMiddleware] | None = None,
+        callbacks: Sequence[BaseCallback] | None = None,
+        checkpoint_store: CheckpointStore | None = None,
+        durable: bool = False,
+        max_workers: int | None = None,
+        auto_parallel: bool = False,
+    ) -> None:
+        self.nodes = nodes
+        self.name = name
+        self.middleware = tuple(middleware or ())
+        self.callbacks = tuple(callbacks or ())
+        self.checkpoint_store = checkpoint_store
+        self.durable = durable
+        self.max_workers = max_workers
+        self.auto_parallel = auto_parallel
+        self.compiled: CompiledPipeline = compile_pipeline(
+            Source(
+                nodes=nodes,
+                name=name or "",
+                middleware=self.middleware,
+                auto_parallel=auto_parallel,
+            )
+        )
+        if durable and checkpoint_store is None:
+            self.checkpoint_store = InMemoryStore()
+        self._has_own_store = checkpoint_store is not None
+        self._lock = Lock()
+        self._caller: tuple[Environment, SyncCaller] | None = None
+
+    def bound_to(
+        self, kind: type[Bound], *, name: str, store: Callable[[], CheckpointStore]
+    ) -> Bound:
+        """A twin of a subclass under another name; `store` makes its store where it has none."""
+        twin = object.__new__(kind)
+        twin.__dict__.update(self.__dict__)
+        twin.name = name
+        twin.compiled = replace(self.compiled, name=name)
+        if self.durable and not self._has_own_store:
+            twin.checkpoint_store = store()
+        twin._lock, twin._caller = Lock(), None
+        return twin
+
+    @property
+    def version(self) -> str:
+        """A short sha256 over the structure and the stages' code, schemas and options."""
+        return self.compiled.version
+
+    def explain(self) -> str:
+        """The compiled program as an indented outline."""
+        return outline(self.compiled)
+
+    def to_mermaid(self) -> str:
+        """The compiled program as a Mermaid flowchart."""
+        return mermaid(self.compiled)
+
+    # --- running
+
+    async def invoke(
+        self,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        resume: bool = False,
+        on_conflict: OnConflict | str = OnConflict.RESTART,
+        watch: Watchers | None = None,
+    ) -> FinalContext:
+        """Run to the end and return the final context.
+
+        Args:
+            initial: the first values; ignored when an existing run goes on.
+            run_id: 1 to 128 printable ASCII characters; generated where None.
+            resume: go on from the last checkpoint of `run_id`; a finished run gives its result.
+            on_conflict: what to do when `run_id` is recorded and nobody executes it: "restart"
+                deletes its history, "resume" goes on, "return" gives the stored result of a
+                finished run, "reject" raises.
+            watch: who looks on, beside the pipeline's own callbacks.
+
+        Raises:
+            Exception: whatever the failing stage raised.
+            NoCheckpointError: `resume` of a run nobody recorded.
+            CheckpointVersionError: other code recorded the run; nothing has run.
+            RunIDInUseError: the run is being executed elsewhere, or the policy refuses it.
+        """
+        runs, watchers = self._runs(), self._watchers(watch)
+        policy = _policy(on_conflict)
+        if resume:
+            if run_id is None:
+                raise ConfigurationError("resume=True needs the run_id of the run to go on with.")
+            return await runs.resume(run_id, watchers)
+        return await runs.start(initial, run_id, policy, watchers)
+
+    def stream(
+        self,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        resume: bool = False,
+        watch: Watchers | None = None,
+    ) -> AsyncIterator[Any]:
+        """Run and yield the chunks of STREAM stages as they come.
+
+        The run waits for a slow reader, and leaving the loop early cancels it. Arguments and errors
+        are those of `invoke`.
+        """
+
+        async def start(sink: ChunkSink) -> FinalContext:
+            watchers = replace(watch or Watchers(), chunks=sink)
+            return await self.invoke(initial, run_id=run_id, resume=resume, watch=watchers)
+
+        return stream_chunks(start)
+
+    async def run_step(self, name: str, ctx: Context) -> Context:
+        """Run one stage through its middleware, outside of any run; nothing is recorded.
+
+        Raises:
+            KeyError: no step or stage has this name.
+        """
+        return await run_single_step(self._runs(), self.compiled.call(name), ctx)
+
+    async def replay(
+        self, run_id: str, *, from_step: str | None = None, watch: Watchers | None = None
+    ) -> FinalContext:
+        """Run again under the same id as a new attempt; earlier rows are never altered.
+
+        Starts from the last checkpoint of an unfinished run, from the beginning of a finished one,
+        or from the state recorded before `from_step`.
+
+        Raises:
+            KeyError: `from_step` is no step of the pipeline.
+            NoCheckpointError: no such run, or it never came to that step.
+            CheckpointVersionError: other code recorded the run; nothing has run.
+            RunIDInUseError: the run is being executed.
+        """
+        return await self._runs().replay(run_id, from_step, self._watchers(watch))
+
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        as_run_id: str | None = None,
+        patch: Mapping[str, Any] | None = None,
+        watch: Watchers | None = None,
+    ) -> FinalContext:
+        """Do as `replay`, but into a new run (`result.run_id`) linked to its untouched source.
+
+        `patch` is set in the context before the first stage of the fork. Errors are those of
+        `replay`; RunIDInUseError says that `as_run_id` is taken.
+        """
+        order = ForkOrder(run_id=run_id, from_step=from_step, as_run_id=as_run_id, patch=patch)
+        return await self._runs().fork(order, self._watchers(watch))
+
+    # --- looking
+
+    async def diff(self, a: str, b: str, *, at_a: Moment = None, at_b: Moment = None) -> Diff:
+        """Compare two runs key by key: `{key: {"a": .., "b": ..}}`.
+
+        `at_a` and `at_b` choose the moment: None the newest, a number the state after that row, a
+        step key the state before that step.
+
+        Raises:
+            NoCheckpointError: no such run or moment.
+        """
+        return await self._runs().diff((a, at_a), (b, at_b))
+
+    async def history(self, run_id: str) -> list[HistoryEntry]:
+        """Every row of a run, decoded, oldest first.
+
+        Raises:
+            NoCheckpointError: no such run.
+            CorruptCheckpointError: a row is damaged.
+        """
+        return await self._runs().history(run_id)
+
+    async def state(self, run_id: str, at: Moment = None) -> Context:
+        """The context of a run at a recorded moment (see `diff`).
+
+        Raises:
+            NoCheckpointError: no such run or moment.
+        """
+        return await self._runs().state(run_id, at)
+
+    # --- threads
+
+    async def __aenter__(self) -> Pipeline:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    def shutdown(self) -> None:
+        """Free the threads of plain stages; a later run makes new ones."""
+        with self._lock:
+            held, self._caller = self._caller, None
+        if held is not None:
+            held[1].close()
+
+    def _runs(self) -> Runs:
+        environment = default_environment()
+        return Runs(
+            program=self.compiled,
+            journal=self._journal(),
+            environment=environment,
+            caller=self._caller_in(environment),
+        )
+
+    def _journal(self) -> Journal | None:
+        if not self.durable or self.checkpoint_store is None:
+            return None
+        return open_journal(self.checkpoint_store)
+
+    def _caller_in(self, environment: Environment) -> SyncCaller:
+        with self._lock:
+            if self._caller is None or self._caller[0] is not environment:
+                self._caller = environment, environment.make_caller(self.max_workers)
+            return self._caller[1]
+
+    def _watchers(self, watch: Watchers | None) -> Watchers:
+        asked = watch or Watchers()
+        return replace(asked, callbacks=(*self.callbacks, *asked.callbacks))
+
+
+def _policy(value: OnConflict | str) -> OnConflict:
+    try:
+        return OnConflict(value)
+    except ValueError:
+        known = ", ".join(OnConflict)
+        raise ConfigurationError(f"on_conflict={value!r} is unknown; choose {known}.") from None

@@ -1,0 +1,359 @@
+"""Drives one execution of a run: execute, commit, publish; what comes next the machine decides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fluxio.context import Context
+from fluxio.errors import EncodingError, LeaseLostError, TransactionRefusedError
+from fluxio.nodes import Send
+from fluxio.program import MAIN_LANE, Call
+from fluxio.runtime import machine
+from fluxio.runtime.announcer import Announcer
+from fluxio.runtime.environment import Clock
+from fluxio.runtime.executor import Attempt, Executor, Failed, Outcome, Succeeded
+from fluxio.runtime.machine import Conflict, State, Transition
+from fluxio.runtime.recorder import Ending, Entry, Recorder, settled
+from fluxio.runtime.step import ProgressSink
+from fluxio.store.base import Commit
+from fluxio.types import RunStatus
+
+logger = logging.getLogger("fluxio.run")
+
+ChunkSink = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What an execution works with.
+
+    `recorder` is None when the pipeline is not durable, `chunks` when nobody reads the stream.
+    """
+
+    run_id: str
+    executor: Executor
+    announcer: Announcer
+    clock: Clock
+    recorder: Recorder | None = None
+    chunks: ChunkSink | None = None
+    report: ProgressSink | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Outcomes that are made durable together: the state after them, and what is ready then."""
+
+    state: State
+    ready: list[int] = field(default_factory=list)
+    opened: list[int] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    told: list[tuple[Outcome, Context]] = field(default_factory=list)
+
+    def moved(self, transition: Transition) -> None:
+        self.state = transition.state
+        self.ready += transition.ready
+        self.opened += transition.opened
+
+
+class Driver:
+    """One execution of a run, from a state to its end; use once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._program = scene.executor.program
+        self._state: State = {}
+        self._tasks: dict[asyncio.Task[Outcome], int] = {}
+        self._failure: Failed | None = None
+        # One commit at a time; a transactional stage keeps its place in the log while it runs.
+        self._log = asyncio.Lock()
+        self._transacted: dict[int, Transition] = {}
+
+    async def run(self, start: Transition, *, resumed: bool) -> Context:
+        """Execute until the run is finished, and return its final context.
+
+        Raises:
+            Exception: what the failing stage raised, after its error checkpoint is durable.
+            LeaseLostError: somebody else took the run over; nothing was written since.
+        """
+        scene, began = self._scene, self._scene.clock.monotonic()
+        self._state = start.state
+        attempt = scene.recorder.attempt if scene.recorder else 1
+        scene.announcer.started(self._state[MAIN_LANE].context, attempt, resumed)
+        status = RunStatus.FAILED
+        error: BaseException | None = None
+        try:
+            await self._loop(start)
+            status = RunStatus.SUCCEEDED
+        except Exception as problem:
+            error = problem
+            raise
+        except BaseException as interruption:
+            status, error = RunStatus.CANCELLED, interruption
+            await self._record_cancellation(interruption)
+            raise
+        finally:
+            spent = scene.clock.monotonic() - began
+            await scene.announcer.ended(self._state[MAIN_LANE].context, status, spent, error)
+        return self._state[MAIN_LANE].context
+
+    async def _loop(self, start: Transition) -> None:
+        self._scene.announcer.opened(start.opened)
+        ready = list(start.ready)
+        if start.conflict is not None:
+            self._failure = _conflicted(start.conflict)
+            ready = self._in_background(ready)
+        try:
+            while ready or self._tasks:
+                ready = await self._digest(await self._execute(ready))
+        except BaseException:
+            await self._stop(list(self._tasks))
+            raise
+        if self._failure is not None:
+            await self._fail(self._failure)
+
+    # --- execute
+
+    async def _execute(self, ready: Sequence[int]) -> list[Outcome]:
+        """Start what is ready, and give the outcomes that are there first."""
+        if len(ready) == 1 and not self._tasks:
+            return [await self._call(ready[0])]
+        for ip in ready:
+            self._tasks[asyncio.ensure_future(self._call(ip))] = ip
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        outcomes = [task.result() for task in self._tasks if task in done]
+        for task in done:
+            del self._tasks[task]
+        return outcomes
+
+    async def _call(self, ip: int) -> Outcome:
+        call = self._program.instructions[ip]
+        assert isinstance(call, Call)
+        context = self._state[call.lane].context.settled()
+        self._scene.announcer.step_started(call, context)
+        return await self._scene.executor.execute(call, context, self)
+
+    async def _stop(self, tasks: Sequence[asyncio.Task[Outcome]]) -> list[Succeeded]:
+        """Cancel tasks and wait for them; gives what succeeded all the same."""
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            self._tasks.pop(task, None)
+        return [result for result in results if isinstance(result, Succeeded)]
+
+    # --- apply, commit, publish
+
+    async def _digest(self, outcomes: Sequence[Outcome]) -> list[int]:
+        """Apply outcomes, make them durable in one commit, tell about them; gives what is ready."""
+        async with self._log:
+            batch = _Batch(self._state)
+            for outcome in outcomes:
+                await self._apply(outcome, batch)
+            commit = await self._commit(batch)
+        self._announce(batch, commit)
+        return batch.ready if self._failure is None else self._in_background(batch.ready)
+
+    async def _apply(self, outcome: Outcome, batch: _Batch) -> None:
+        if isinstance(outcome, Failed):
+            await self._apply_failure(outcome, batch)
+            return
+        transition = self._transacted.pop(outcome.ip, None)
+        if transition is None:
+            try:
+                text = self._scene.recorder.step_text(outcome) if self._scene.recorder else ""
+            except EncodingError as error:
+                refused = Failed(
+                    ip=outcome.ip, error=error, tries=outcome.tries, duration=outcome.duration
+                )
+                await self._apply_failure(refused, batch)
+                return
+            transition = machine.succeed(
+                self._program, batch.state, outcome.ip, outcome.writes, outcome.route
+            )
+            batch.entries.append(Entry(outcome, text, transition.state))
+            batch.moved(transition)
+        else:
+            batch.moved(transition._replace(state=batch.state))
+        batch.told.append((outcome, self._context_after(outcome, batch.state)))
+        if transition.conflict is not None:
+            await self._apply_failure(_conflicted(transition.conflict), batch)
+
+    async def _apply_failure(self, failure: Failed, batch: _Batch) -> None:
+        at = self._program.instructions[failure.ip]
+        if self._program.lanes[at.lane].background:
+            await self._close_branch(failure, batch)
+        elif self._failure is None:
+            self._failure = failure
+            # What was done by the time of the failure is kept; the rest is pointless now.
+            doomed = [task for task, ip in self._tasks.items() if not self._background(ip)]
+            for outcome in await self._stop(doomed):
+                await self._apply(outcome, batch)
+
+    async def _close_branch(self, failure: Failed, batch: _Batch) -> None:
+        context = batch.state[self._program.instructions[failure.ip].lane].context
+        lanes = machine.background_lanes(self._program, batch.state, failure.ip)
+        await self._stop([task for task, ip in self._tasks.items() if self._lane(ip) in lanes])
+        batch.state = machine.give_up(self._program, batch.state, failure.ip).state
+        batch.ready = [ip for ip in batch.ready if self._lane(ip) not in lanes]
+        batch.told.append((failure, context))
+        if self._scene.recorder is not None:
+            text = self._scene.recorder.failure_text(failure)
+            batch.entries.append(Entry(failure, text, batch.state))
+        logger.error(
+            "%s of run %s failed in the background; the run goes on.",
+            self._program.instructions[failure.ip].key,
+            self._scene.run_id,
+            exc_info=failure.error,
+        )
+
+    async def _commit(self, batch: _Batch) -> Commit | None:
+        recorder, commit = self._scene.recorder, None
+        if recorder is not None and batch.entries:
+            commit = recorder.prepare(batch.entries, batch.state, self._ending(batch.state))
+            await recorder.commit(commit)
+        self._state = batch.state
+        return commit
+
+    def _ending(self, state: State) -> Ending | None:
+        if self._failure is None and machine.is_finished(self._program, state):
+            return Ending(status=RunStatus.SUCCEEDED)
+        return None
+
+    def _announce(self, batch: _Batch, commit: Commit | None) -> None:
+        announcer = self._scene.announcer
+        if commit is not None:
+            announcer.committed(commit)
+        for outcome, context in batch.told:
+            if isinstance(outcome, Succeeded):
+                announcer.succeeded(outcome, context)
+            else:
+                announcer.failed(outcome, context, fatal=False)
+        announcer.opened(batch.opened)
+
+    # --- ends
+
+    async def _fail(self, failure: Failed) -> None:
+        at = self._program.instructions[failure.ip]
+        commit = None
+        if self._scene.recorder is not None:
+            ending = Ending(
+                status=RunStatus.FAILED, step=at.key, error=failure.error, tries=failure.tries
+            )
+            commit = self._scene.recorder.prepare([], self._state, ending)
+            try:
+                await self._scene.recorder.commit(commit)
+            except LeaseLostError as lost:
+                raise lost from failure.error
+            except Exception as problem:  # noqa: BLE001 - the stage's error is what counts
+                failure.error.add_note(f"The error checkpoint could not be written: {problem!r}")
+                raise failure.error from None
+            self._scene.announcer.committed(commit)
+        context = self._state[at.lane].context
+        self._scene.announcer.failed(failure, context, fatal=True)
+        raise failure.error
+
+    async def _record_cancellation(self, interruption: BaseException) -> None:
+        recorder = self._scene.recorder
+        if recorder is None:
+            return
+        due = self._program.instructions[self._state[MAIN_LANE].ip].key
+        ending = Ending(status=RunStatus.CANCELLED, step=due, error=interruption)
+        commit = recorder.prepare([], self._state, ending)
+        try:
+            await recorder.commit(commit)
+        except Exception:
+            logger.exception("Run %s: its cancellation could not be recorded.", self._scene.run_id)
+        else:
+            self._scene.announcer.committed(commit)
+
+    # --- what an execution lends to its stages
+
+    @property
+    def run_id(self) -> str:
+        """The run that is executed."""
+        return self._scene.run_id
+
+    @property
+    def report(self) -> ProgressSink | None:
+        """Where progress goes."""
+        return self._scene.report
+
+    async def chunk(self, call: Call, chunk: Any, index: int) -> None:
+        """Hand on a chunk of a STREAM stage; waits while the reader is slow."""
+        self._scene.announcer.chunk(call, chunk, index)
+        if self._scene.chunks is not None:
+            await self._scene.chunks(chunk)
+
+    async def transact(self, call: Call, attempt: Attempt) -> Context | Send:
+        """Run an attempt in a transaction that also commits its row."""
+        recorder = self._scene.recorder
+        if recorder is None or recorder.transactions is None:
+            raise TransactionRefusedError(
+                f"Stage {call.stage.name!r} is transactional, but the pipeline has no store that "
+                "shares its database. Use durable=True with DjangoStore.",
+                stage=call.stage.name,
+            )
+        async with self._log:
+            made: list[tuple[Transition, Commit]] = []
+
+            def work() -> tuple[Context | Send, Commit]:
+                outcome = attempt.perform()
+                moved = machine.succeed(
+                    self._program, self._state, outcome.ip, outcome.writes, outcome.route
+                )
+                entry = Entry(outcome, recorder.step_text(outcome), moved.state)
+                commit = recorder.prepare([entry], moved.state, self._ending(moved.state))
+                made.append((moved, commit))
+                attempt.enter_commit()
+                return attempt.result, commit
+
+            task = asyncio.ensure_future(recorder.transact(work))
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled() or attempt.abandon():
+                    task.add_done_callback(_ignore)
+                    raise
+                await settled(task)
+                self._transaction_done(recorder, attempt, *made[-1])
+                raise
+            self._transaction_done(recorder, attempt, *made[-1])
+        return attempt.result
+
+    def _transaction_done(
+        self, recorder: Recorder, attempt: Attempt, moved: Transition, commit: Commit
+    ) -> None:
+        recorder.advance(commit)
+        attempt.committed = True
+        self._transacted[attempt.outcome.ip] = moved
+        self._state = moved.state
+        self._scene.announcer.committed(commit)
+
+    # --- small questions
+
+    def _lane(self, ip: int) -> int:
+        return self._program.instructions[ip].lane
+
+    def _background(self, ip: int) -> bool:
+        return self._program.lanes[self._lane(ip)].background
+
+    def _in_background(self, ready: Sequence[int]) -> list[int]:
+        return [ip for ip in ready if self._background(ip)]
+
+    def _context_after(self, outcome: Succeeded, state: State) -> Context:
+        at = state.get(self._lane(outcome.ip)) or state[MAIN_LANE]
+        return at.context
+
+
+def _conflicted(conflict: Conflict) -> Failed:
+    return Failed(ip=conflict.ip, error=conflict.error, tries=0, duration=0.0)
+
+
+def _ignore(task: asyncio.Task[Any]) -> None:
+    """An abandoned attempt ends by itself; whatever it raises was answered already."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,313 @@
+"""The only door to user code: runs one CALL and makes an outcome of what it did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol, assert_never
+
+from fluxio.context import Context
+from fluxio.errors import RoutingError, StageResultError, StageTimeoutError
+from fluxio.nodes import NodeType, Send, Stage
+from fluxio.program import Call, CompiledPipeline
+from fluxio.runtime.environment import Clock, SyncCaller
+from fluxio.runtime.mutation import Watch
+from fluxio.runtime.schemas import validate
+from fluxio.runtime.step import ProgressSink, Step, enter_step, leave_step
+from fluxio.types import Next, StageMiddleware
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Succeeded:
+    """A CALL did its work: what it wrote and, for a router, the route it chose."""
+
+    ip: int
+    writes: Mapping[str, Any]
+    route: str | None
+    tries: int
+    duration: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """A CALL gave up with this error, after this many tries."""
+
+    ip: int
+    error: Exception
+    tries: int
+    duration: float
+
+
+Outcome = Succeeded | Failed
+
+
+class Surroundings(Protocol):
+    """What one execution lends to its stages."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def report(self) -> ProgressSink | None:
+        """Where progress goes."""
+
+    async def chunk(self, call: Call, chunk: Any, index: int) -> None:
+        """Hand on a chunk of a STREAM stage; waits while the consumer is slow."""
+
+    async def transact(self, call: Call, attempt: Attempt) -> Context | Send:
+        """Run a transactional attempt and commit its outcome with it.
+
+        Raises:
+            TransactionRefusedError: this execution cannot do so.
+        """
+
+
+class AttemptAbandoned(Exception):
+    """Raised in the thread of a transactional attempt that was given up; rolls it back."""
+
+
+class Attempt:
+    """One try of a transactional stage, which ends in its thread by committing or by rolling back.
+
+    Whoever comes first wins: the thread that enters the commit, or the timeout or cancellation that
+    abandons the attempt. `committed` is set once the transaction is known to be durable.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[], Context | Send],
+        settle: Callable[[Context | Send], Succeeded],
+    ) -> None:
+        self._function = function
+        self._settle = settle
+        self._lock = Lock()
+        self._decided = False
+        self.committed = False
+        self.result: Context | Send
+        self.outcome: Succeeded
+
+    def perform(self) -> Succeeded:
+        """Call the stage and settle its outcome; in the thread of the transaction."""
+        self.result = self._function()
+        self.outcome = self._settle(self.result)
+        return self.outcome
+
+    def enter_commit(self) -> None:
+        """The point of no return.
+
+        Raises:
+            AttemptAbandoned: the attempt was given up before.
+        """
+        if not self._decide():
+            raise AttemptAbandoned
+
+    def abandon(self) -> bool:
+        """Whether the attempt was given up in time, so that it cannot commit any more."""
+        return self._decide()
+
+    def _decide(self) -> bool:
+        with self._lock:
+            first, self._decided = not self._decided, True
+        return first
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What the innermost call needs to know; one per execution of a CALL."""
+
+    call: Call
+    surroundings: Surroundings
+    step: Step
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Executor:
+    """Runs the CALLs of one pipeline. `debugging` looks for values changed in place."""
+
+    program: CompiledPipeline
+    caller: SyncCaller
+    clock: Clock
+    debugging: bool
+
+    async def execute(self, call: Call, context: Context, around: Surroundings) -> Outcome:
+        """Validate, run the middleware chain and the stage, validate, and say how it went.
+
+        Only an `Exception` becomes an outcome; cancellation passes through.
+        """
+        step = Step(
+            run_id=around.run_id,
+            key=call.key,
+            pipeline=self.program.name,
+            version=self.program.version,
+            report=around.report,
+        )
+        frame = _Frame(call, around, step)
+        token = enter_step(step)
+        started = self.clock.monotonic()
+        try:
+            validate(call.stage, call.stage.input_schema, context, "input")
+            watch = Watch(context) if self.debugging else None
+            result = await self._chain(frame)(context)
+            if watch is not None:
+                watch.check(call.stage.name)
+            outcome = _committed(frame) or self._settle(call, context, result, step, started)
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
+            done = _committed(frame)
+            if done is not None:
+                return done
+            spent = self.clock.monotonic() - started
+            return Failed(ip=self._ip(call), error=error, tries=step.attempt, duration=spent)
+        finally:
+            leave_step(token)
+        return outcome
+
+    def _chain(self, frame: _Frame) -> Next:
+        handler: Next = lambda context: self._attempt(frame, context)  # noqa: E731
+        for middleware in reversed(frame.call.middleware):
+            handler = _around(middleware, frame.call.stage, handler)
+        return handler
+
+    async def _attempt(self, frame: _Frame, context: Context) -> Context | Send:
+        if frame.attempts and frame.attempts[-1].committed:
+            return frame.attempts[-1].result
+        frame.step.attempt += 1
+        stage = frame.call.stage
+        match stage.node_type:
+            case NodeType.ASYNC:
+                work: Awaitable[Any] = stage.function(context)
+            case NodeType.SYNC if stage.transactional:
+                work = self._transact(frame, context)
+            case NodeType.SYNC:
+                work = self.caller.call(stage.function, context)
+            case NodeType.STREAM:
+                work = self._stream(frame, context)
+            case _:
+                assert_never(stage.node_type)
+        result = await (work if stage.timeout is None else _limited(work, stage, stage.timeout))
+        return checked_result(stage, result)
+
+    async def _stream(self, frame: _Frame, context: Context) -> Context:
+        stage, chunks = frame.call.stage, []
+        generator = stage.function(context)
+        try:
+            async for chunk in generator:
+                if isinstance(chunk, Context | Send):
+                    raise StageResultError(
+                        f"STREAM stage {stage.name!r} yielded a {type(chunk).__name__}. Yield "
+                        f"chunks; they are stored under {stage.name + '_stream_result'!r}.",
+                        stage=stage.name,
+                    )
+                chunks.append(chunk)
+                await frame.surroundings.chunk(frame.call, chunk, len(chunks) - 1)
+        finally:
+            await generator.aclose()
+        return context.set(f"{stage.name}_stream_result", chunks)
+
+    async def _transact(self, frame: _Frame, context: Context) -> Context | Send:
+        call, step, started = frame.call, frame.step, self.clock.monotonic()
+        attempt = Attempt(
+            lambda: checked_result(call.stage, call.stage.function(context)),
+            lambda result: self._settle(call, context, result, step, started),
+        )
+        frame.attempts.append(attempt)
+        return await frame.surroundings.transact(call, attempt)
+
+    def _settle(
+        self, call: Call, context: Context, result: Context | Send, step: Step, started: float
+    ) -> Succeeded:
+        writes, route = _writes_of(call, context, result)
+        after = context.extended(writes, tracked=False)
+        validate(call.stage, call.stage.output_schema, after, "output")
+        return Succeeded(
+            ip=self._ip(call),
+            writes=writes,
+            route=route,
+            tries=step.attempt,
+            duration=self.clock.monotonic() - started,
+        )
+
+    def _ip(self, call: Call) -> int:
+        return self.program.index[call.key]
+
+
+def _committed(frame: _Frame) -> Succeeded | None:
+    """What a transactional stage recorded: it counts, whatever was raised or changed since."""
+    last = frame.attempts[-1] if frame.attempts else None
+    return last.outcome if last is not None and last.committed else None
+
+
+def checked_result(stage: Stage, result: Any) -> Context | Send:
+    """The result itself, when it is one.
+
+    Raises:
+        StageResultError: it is neither a Context nor a Send.
+    """
+    if isinstance(result, Context | Send):
+        return result
+    given = "None (a missing return?)" if result is None else type(result).__name__
+    raise StageResultError(
+        f"Stage {stage.name!r} returned {given}. Return the context, or Send(...) from a router.",
+        stage=stage.name,
+    )
+
+
+def _around(middleware: StageMiddleware, stage: Stage, handler: Next) -> Next:
+    return lambda context: middleware(stage, context, handler)
+
+
+async def _limited(work: Awaitable[Any], stage: Stage, timeout: float) -> Any:
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise StageTimeoutError(
+            f"Stage {stage.name!r} took longer than its timeout of {timeout:g} s.",
+            stage=stage.name,
+            timeout=timeout,
+        ) from None
+
+
+def _writes_of(
+    call: Call, context: Context, result: Context | Send
+) -> tuple[Mapping[str, Any], str | None]:
+    if isinstance(result, Send):
+        return dict(result.patch), _route_of(call, result)
+    if call.routes is not None:
+        raise RoutingError(
+            f"Router {call.stage.name!r} returned a context. Return Send(...) with one of its "
+            f"routes: {', '.join(call.routes)}.",
+            router=call.stage.name,
+            route=None,
+            known=tuple(call.routes),
+        )
+    # A context that does not descend from the given one may hold new values that count as unset.
+    return {
+        key: value
+        for key, value in result.items()
+        if key in result.written or key not in context or context[key] is not value
+    }, None
+
+
+def _route_of(call: Call, send: Send) -> str:
+    if call.routes is None:
+        raise RoutingError(
+            f"Stage {call.stage.name!r} returned Send({send.route!r}), but no dict of routes "
+            "follows it. Put {...} right after the stage, or return the context.",
+            router=call.stage.name,
+            route=send.route,
+            known=(),
+        )
+    if send.route not in call.routes:
+        raise RoutingError(
+            f"Router {call.stage.name!r} chose {send.route!r}. It knows: {', '.join(call.routes)}.",
+            router=call.stage.name,
+            route=send.route,
+            known=tuple(call.routes),
+        )
+    return send.route

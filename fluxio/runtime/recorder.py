@@ -1,0 +1,268 @@
+"""Turns outcomes into rows and commits them under a claim."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fluxio.program import MAIN_LANE, CompiledPipeline
+from fluxio.runtime.environment import Clock
+from fluxio.runtime.executor import Failed, Outcome, Succeeded
+from fluxio.runtime.machine import State
+from fluxio.store.base import Claim, Commit, Journal, Row, RowKind, Transactions
+from fluxio.store.payload import (
+    Body,
+    ErrorBody,
+    LaneBody,
+    RowFacts,
+    encode_body,
+    encode_lanes,
+    seal_row,
+)
+from fluxio.types import RunStatus
+
+Result = TypeVar("Result")
+
+MESSAGE_LIMIT = 2_000
+"""Characters of an error's message that are kept."""
+TRACEBACK_LIMIT = 16_000
+"""Characters of a traceback that are kept, from its end."""
+
+_FIRST_CHECK_ROWS = 64
+_FIRST_CHECK_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An outcome to be recorded: with its text (see `encode_body`) and the state after it."""
+
+    outcome: Outcome
+    text: str
+    state: State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How an execution leaves its run: at which step, after how many tries of it, and why."""
+
+    status: RunStatus
+    step: str = ""
+    error: BaseException | None = None
+    tries: int = 0
+
+
+class Recorder:
+    """Writes the log of one execution.
+
+    Now and then a row is written full, so that a resume folds few rows: a full row is tried when 64
+    rows or 1 MB came since the last one, and written when the whole state is at most a quarter of
+    what those rows hold. Otherwise both thresholds double, so the tries cost little in all and the
+    full rows add at most a quarter to what is written.
+    """
+
+    def __init__(
+        self, journal: Journal, claim: Claim, program: CompiledPipeline, clock: Clock
+    ) -> None:
+        self.claim = claim
+        self.attempt = claim.attempt
+        self._journal = journal
+        self._program = program
+        self._clock = clock
+        self._head = claim.head
+        self._rows_since_full = 0
+        self._bytes_since_full = 0
+        self._check_rows = _FIRST_CHECK_ROWS
+        self._check_bytes = _FIRST_CHECK_BYTES
+
+    @property
+    def transactions(self) -> Transactions | None:
+        """The transactional capability of the store."""
+        return self._journal.transactions
+
+    @property
+    def head(self) -> int:
+        """The sequence of the newest durable row."""
+        return self._head
+
+    def step_text(self, outcome: Succeeded) -> str:
+        """What a step wrote, as text.
+
+        Raises:
+            EncodingError: a value cannot be stored; the stage must not count as done.
+        """
+        return encode_body(Body(writes=outcome.writes, route=outcome.route))
+
+    def failure_text(self, failure: Failed) -> str:
+        """A failure, as text."""
+        return encode_body(Body(error=error_body(failure.error)))
+
+    def prepare(
+        self, entries: Sequence[Entry], state: State, ending: Ending | None = None
+    ) -> Commit:
+        """The commit that records entries, and the end of the execution when there is one."""
+        rows = [self._entry_row(self._head + 1 + at, entry) for at, entry in enumerate(entries)]
+        if ending is not None and ending.status is not RunStatus.SUCCEEDED:
+            rows.append(self._ending_row(self._head + 1 + len(rows), ending, state))
+        due = self._program.instructions[state[MAIN_LANE].ip]
+        return Commit(
+            rows=tuple(rows),
+            ip=state[MAIN_LANE].ip,
+            step=due.key if ending is None else ending.step,
+            attempt=self.attempt,
+            status=RunStatus.RUNNING if ending is None else ending.status,
+            error=_summary(ending.error) if ending and ending.error else "",
+        )
+
+    async def commit(self, commit: Commit) -> None:
+        """Make a commit durable; a cancellation waits until its outcome is known."""
+        await settled(self._journal.commit(self.claim, commit))
+        self.advance(commit)
+
+    async def transact(self, work: Callable[[], tuple[Result, Commit]]) -> Result:
+        """Run `work` in a transaction that ends with the commit it asks for."""
+        transactions = self._journal.transactions
+        assert transactions is not None
+        return await transactions.run(self.claim, work)
+
+    async def begin_attempt(self, state: State) -> None:
+        """Start a new attempt of the run from a state; earlier rows stay as they are."""
+        self.attempt += 1
+        due = self._program.instructions[state[MAIN_LANE].ip]
+        row = start_row(
+            self._program, state, self._facts(self._head + 1, RowKind.START, state, full=True)
+        )
+        await self.commit(
+            Commit(rows=(row,), ip=state[MAIN_LANE].ip, step=due.key, attempt=self.attempt)
+        )
+
+    def advance(self, commit: Commit) -> None:
+        """Remember that a commit is durable."""
+        if commit.rows:
+            self._head = commit.rows[-1].sequence
+
+    def _entry_row(self, sequence: int, entry: Entry) -> Row:
+        outcome = entry.outcome
+        succeeded = isinstance(outcome, Succeeded)
+        whole = self._full_text(entry) if succeeded or self._journal.snapshots_only else None
+        kind = RowKind.STEP if succeeded else RowKind.ERROR
+        facts = self._facts(sequence, kind, entry.state, full=whole is not None)
+        at = self._program.instructions[outcome.ip]
+        facts = self._placed(facts, at.key)
+        facts = replace(facts, tries=outcome.tries, duration=outcome.duration)
+        return seal_row(facts, whole or entry.text)
+
+    def _ending_row(self, sequence: int, ending: Ending, state: State) -> Row:
+        failed = ending.status is RunStatus.FAILED
+        full = self._journal.snapshots_only
+        kind = RowKind.ERROR if failed else RowKind.END
+        facts = self._facts(sequence, kind, state, full=full)
+        if failed:
+            facts = replace(self._placed(facts, ending.step), tries=ending.tries)
+        error = None if ending.error is None else error_body(ending.error)
+        lanes = lane_bodies(self._program, state) if full else None
+        return seal_row(facts, encode_body(Body(error=error, lanes=lanes)))
+
+    def _full_text(self, entry: Entry) -> str | None:
+        """The entry's text with the whole state in it, when a full row is due."""
+        self._rows_since_full += 1
+        self._bytes_since_full += len(entry.text)
+        always = self._journal.snapshots_only
+        due = (
+            self._rows_since_full >= self._check_rows or self._bytes_since_full >= self._check_bytes
+        )
+        if not always and not due:
+            return None
+        lanes = lane_bodies(self._program, entry.state)
+        whole = f"{entry.text[:-1]},{encode_lanes(lanes)}}}"
+        if always or len(whole) * 4 <= self._bytes_since_full:
+            self._rows_since_full = self._bytes_since_full = 0
+            self._check_rows, self._check_bytes = _FIRST_CHECK_ROWS, _FIRST_CHECK_BYTES
+            return whole
+        self._check_rows *= 2
+        self._check_bytes *= 2
+        return None
+
+    def _facts(self, sequence: int, kind: RowKind, state: State, *, full: bool) -> RowFacts:
+        return RowFacts(
+            run_id=self.claim.run_id,
+            sequence=sequence,
+            attempt=self.attempt,
+            kind=kind,
+            ip=state[MAIN_LANE].ip,
+            version=self._program.version,
+            full=full,
+            created_at=self._clock.now(),
+        )
+
+    def _placed(self, facts: RowFacts, step: str) -> RowFacts:
+        lane = self._program.lanes[self._program.instructions[self._program.index[step]].lane]
+        return replace(facts, step=step, branch=lane.path, background=lane.background)
+
+
+def start_row(program: CompiledPipeline, state: State, facts: RowFacts) -> Row:
+    """A full row from which an attempt begins.
+
+    Raises:
+        EncodingError: a value of the context cannot be stored.
+    """
+    return seal_row(facts, encode_body(Body(lanes=lane_bodies(program, state))))
+
+
+def lane_bodies(program: CompiledPipeline, state: State) -> dict[str, LaneBody]:
+    """A state as it stands in a full row."""
+    bodies: dict[str, LaneBody] = {}
+    for lane, at in state.items():
+        info = program.lanes[lane]
+        whole = lane == MAIN_LANE or info.background
+        bodies[info.path] = LaneBody(
+            at=program.instructions[at.ip].key,
+            values=dict(at.context) if whole else None,
+            writes=dict(at.context.writes),
+        )
+    return bodies
+
+
+def error_body(error: BaseException) -> ErrorBody:
+    """A failure as it is kept: capped, so that no error can fill the log."""
+    lines = "".join(traceback.format_exception(error))
+    return ErrorBody(
+        type=type(error).__qualname__,
+        message=_capped(_message(error)),
+        traceback=lines[-TRACEBACK_LIMIT:],
+    )
+
+
+def _summary(error: BaseException) -> str:
+    return f"{type(error).__qualname__}: {_capped(_message(error))[:500]}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot speak is still recorded
+        return "(no message)"
+
+
+def _capped(text: str) -> str:
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+async def settled(work: Awaitable[Result]) -> Result:
+    """Wait for work whose outcome must be known, holding back a cancellation until it is."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as request:
+            if task.cancelled():
+                raise
+            cancelled = request
+        except BaseException:  # noqa: BLE001 - raised again by task.result() below
+            break
+    if cancelled is not None and task.exception() is None:
+        raise cancelled
+    return task.result()

@@ -1,0 +1,71 @@
+"""Runs one stage by itself, through its middleware, for tests and the shell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fluxio.context import Context
+from fluxio.errors import TransactionRefusedError
+from fluxio.nodes import Send
+from fluxio.program import Call
+from fluxio.runtime.driver import ChunkSink
+from fluxio.runtime.executor import Attempt, Executor, Failed
+from fluxio.runtime.runs import Runs
+from fluxio.runtime.step import ProgressSink
+
+
+class Alone:
+    """The surroundings of a stage that runs outside of any run."""
+
+    def __init__(self, run_id: str, chunks: ChunkSink | None = None) -> None:
+        self._run_id = run_id
+        self._chunks = chunks
+
+    @property
+    def run_id(self) -> str:
+        """A generated id, so that `current_step()` works."""
+        return self._run_id
+
+    @property
+    def report(self) -> ProgressSink | None:
+        """Nobody listens to progress."""
+        return None
+
+    async def chunk(self, call: Call, chunk: Any, index: int) -> None:
+        """Hand a chunk on where somebody reads."""
+        if self._chunks is not None:
+            await self._chunks(chunk)
+
+    async def transact(self, call: Call, attempt: Attempt) -> Context | Send:
+        """There is no log to commit with.
+
+        Raises:
+            TransactionRefusedError: always.
+        """
+        raise TransactionRefusedError(
+            f"Stage {call.stage.name!r} is transactional and has no checkpoint to commit with "
+            "outside of a run. Invoke the pipeline, or call the stage's function directly.",
+            stage=call.stage.name,
+        )
+
+
+async def run_single_step(
+    runs: Runs, call: Call, context: Context, chunks: ChunkSink | None = None
+) -> Context:
+    """The context after one stage, with what it wrote (for a router: its patch) as writes.
+
+    Raises:
+        Exception: whatever the stage raised.
+    """
+    executor = Executor(
+        program=runs.program,
+        caller=runs.caller,
+        clock=runs.environment.clock,
+        debugging=runs.environment.debugging(),
+    )
+    surroundings = Alone(runs.environment.new_run_id(), chunks)
+    given = context.settled()
+    outcome = await executor.execute(call, given, surroundings)
+    if isinstance(outcome, Failed):
+        raise outcome.error
+    return given.extended(outcome.writes, tracked=True)

@@ -1,0 +1,95 @@
+"""Who may take a run: the rules that every journal applies once it holds the run's record."""
+
+from __future__ import annotations
+
+from fluxio.errors import (
+    CheckpointVersionError,
+    ForeignRunError,
+    NoCheckpointError,
+    RunIDInUseError,
+)
+from fluxio.store.base import Opening, OpenMode, RunRecord
+
+
+def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -> None:
+    """Refuse an opening that the record forbids; `busy` says that somebody executes the run.
+
+    A record without a pipeline name (a snapshot written by hand) belongs to whoever asks.
+
+    Raises:
+        NoCheckpointError: TAKE of an unknown run.
+        ForeignRunError: the run belongs to another pipeline.
+        RunIDInUseError: somebody executes it, or CREATE found it there.
+        CheckpointVersionError: TAKE of a run that other code recorded.
+    """
+    if record is None:
+        if opening.mode is OpenMode.TAKE:
+            raise no_checkpoint(opening.run_id)
+        return
+    if record.pipeline not in ("", opening.pipeline):
+        raise foreign_run(opening, record)
+    if busy:
+        raise run_in_use(record)
+    if opening.mode is OpenMode.CREATE:
+        raise run_exists(record)
+    if opening.mode is OpenMode.TAKE and record.version != opening.version:
+        raise version_changed(record, opening.version, ())
+
+
+def no_checkpoint(run_id: str) -> NoCheckpointError:
+    """The error for a run nobody has recorded."""
+    return NoCheckpointError(
+        f"No run {run_id!r} is recorded. Start it without resume=True, or check the id.",
+        run_id=run_id,
+    )
+
+
+def foreign_run(opening: Opening, record: RunRecord) -> ForeignRunError:
+    """The error for an id that another pipeline uses."""
+    return ForeignRunError(
+        f"Run {record.run_id!r} belongs to pipeline {record.pipeline!r}, not to "
+        f"{opening.pipeline!r}. Nothing was changed; use another run id.",
+        run_id=record.run_id,
+        owner=record.owner,
+        lease_expires_at=record.lease_expires_at,
+        pipeline=record.pipeline,
+    )
+
+
+def run_in_use(record: RunRecord) -> RunIDInUseError:
+    """The error for a run that somebody executes."""
+    until = record.lease_expires_at
+    lease = "" if until is None else f"; its lease ends at {until.isoformat(timespec='seconds')}"
+    return RunIDInUseError(
+        f"Run {record.run_id!r} is being executed by {record.owner}{lease}. Wait for it to end, or "
+        "use another run id.",
+        run_id=record.run_id,
+        owner=record.owner,
+        lease_expires_at=until,
+    )
+
+
+def run_exists(record: RunRecord) -> RunIDInUseError:
+    """The error for an id that is taken, though nobody executes the run."""
+    return RunIDInUseError(
+        f"Run {record.run_id!r} exists already ({record.status}). Resume it, or use another id.",
+        run_id=record.run_id,
+        owner=record.owner,
+        lease_expires_at=record.lease_expires_at,
+    )
+
+
+def version_changed(
+    record: RunRecord, current: str, changes: tuple[str, ...]
+) -> CheckpointVersionError:
+    """The error for a run that other code recorded; `changes` says what differs."""
+    listed = "".join(f"\n  {line}" for line in changes)
+    return CheckpointVersionError(
+        f"Run {record.run_id!r} was recorded by version {record.version} of pipeline "
+        f"{record.pipeline!r}; the code at hand is version {current}. Nothing was run. Deploy the "
+        f"code it was recorded with, or start it afresh.{listed}",
+        run_id=record.run_id,
+        stored=record.version,
+        current=current,
+        changes=changes,
+    )

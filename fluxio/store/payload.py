@@ -1,0 +1,209 @@
+"""What stands in a row: the bodies of the log, sealed on the way in and checked on the way out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from fluxio.codec import DEFAULT_CODEC, Codec, seal, unseal
+from fluxio.errors import CorruptCheckpointError, DecodingError
+from fluxio.store.base import Row, RowKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneBody:
+    """One open lane of a full row.
+
+    `at` is the key of the instruction the lane stands before (or its number, in a snapshot that was
+    written by hand). `values` is the lane's whole context, or None where it follows from the parent
+    lane; `writes` is what the lane has set since it was opened.
+    """
+
+    at: str | int
+    values: Mapping[str, Any] | None
+    writes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorBody:
+    """A failure as it is kept: the error's type, its message and traceback, both capped."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """The decoded payload of a row. `lanes` is set in full rows only; lane "" is the run itself."""
+
+    writes: Mapping[str, Any] = field(default_factory=dict)
+    route: str | None = None
+    error: ErrorBody | None = None
+    lanes: Mapping[str, LaneBody] | None = None
+
+
+def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
+    """A body as canonical ASCII text.
+
+    Raises:
+        EncodingError: a value cannot be stored; the path starts with `ctx`.
+    """
+    parts = [f'"writes":{codec.encode(body.writes, "ctx")}', f'"route":{json.dumps(body.route)}']
+    if body.error is not None:
+        facts = [body.error.type, body.error.message, body.error.traceback]
+        parts.append(f'"error":{json.dumps(facts)}')
+    if body.lanes is not None:
+        parts.append(encode_lanes(body.lanes, codec))
+    return "{" + ",".join(parts) + "}"
+
+
+def encode_lanes(lanes: Mapping[str, LaneBody], codec: Codec = DEFAULT_CODEC) -> str:
+    """The part of a body's text that holds the whole state."""
+    texts = (f"{json.dumps(path)}:{_encode_lane(lane, codec)}" for path, lane in lanes.items())
+    return f'"lanes":{{{",".join(texts)}}}'
+
+
+def _encode_lane(lane: LaneBody, codec: Codec) -> str:
+    values = "null" if lane.values is None else codec.encode(lane.values, "ctx")
+    writes = codec.encode(lane.writes, "ctx")
+    return f'{{"at":{json.dumps(lane.at)},"values":{values},"writes":{writes}}}'
+
+
+def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
+    """The body that `encode_body` made.
+
+    Raises:
+        DecodingError: the text does not hold a body.
+    """
+    facts = codec.decode(text)
+    error, lanes = facts.get("error"), facts.get("lanes")
+    try:
+        return Body(
+            writes=facts["writes"],
+            route=facts["route"],
+            error=ErrorBody(type=error[0], message=error[1], traceback=error[2]) if error else None,
+            lanes=None
+            if lanes is None
+            else {path: LaneBody(**lane) for path, lane in lanes.items()},
+        )
+    except (KeyError, IndexError, TypeError, AttributeError) as problem:
+        raise DecodingError(f"This is no row of a run: {problem!r}", path="") from problem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowFacts:
+    """Everything about a row but its payload; see `Row`."""
+
+    run_id: str
+    sequence: int
+    attempt: int
+    kind: RowKind
+    ip: int
+    version: str
+    full: bool
+    created_at: datetime
+    step: str = ""
+    branch: str = ""
+    background: bool = False
+    tries: int = 0
+    duration: float = 0.0
+
+    def binding(self) -> dict[str, str | int | bool | None]:
+        """The facts that the digest covers, so that a row cannot be moved or altered unseen."""
+        return {
+            "run_id": self.run_id,
+            "sequence": self.sequence,
+            "attempt": self.attempt,
+            "kind": self.kind.value,
+            "step": self.step,
+            "ip": self.ip,
+            "branch": self.branch,
+            "background": self.background,
+            "version": self.version,
+            "full": self.full,
+            "tries": self.tries,
+        }
+
+
+def seal_row(facts: RowFacts, text: str) -> Row:
+    """A row that holds `text` (see `encode_body`), bound to its run, place and facts."""
+    sealed = seal(text, facts.binding())
+    return Row(
+        sequence=facts.sequence,
+        attempt=facts.attempt,
+        kind=facts.kind,
+        step=facts.step,
+        ip=facts.ip,
+        branch=facts.branch,
+        background=facts.background,
+        version=facts.version,
+        full=facts.full,
+        payload=sealed.payload,
+        digest=sealed.digest,
+        duration=facts.duration,
+        tries=facts.tries,
+        created_at=facts.created_at,
+    )
+
+
+def open_row(run_id: str, row: Row) -> Body:
+    """The body of a row, after its digest was checked.
+
+    Raises:
+        CorruptCheckpointError: the row is damaged, moved, or newer than this release.
+    """
+    try:
+        text = unseal(row.payload, row.digest, _facts(run_id, row).binding())
+        body = decode_body(text)
+    except CorruptCheckpointError as problem:
+        raise _corrupt(run_id, row, problem.reason) from problem
+    except DecodingError as problem:
+        raise _corrupt(run_id, row, str(problem)) from problem
+    if row.full and body.lanes is None:
+        raise _corrupt(run_id, row, "a full row holds no state")
+    return body
+
+
+def open_rows(run_id: str, rows: Sequence[Row]) -> list[Body]:
+    """The bodies of consecutive rows.
+
+    Raises:
+        CorruptCheckpointError: a row is damaged, or one is missing between the first and the last.
+    """
+    for before, row in pairwise(rows):
+        if row.sequence != before.sequence + 1:
+            raise _corrupt(run_id, row, f"row {before.sequence + 1} is missing before it")
+    return [open_row(run_id, row) for row in rows]
+
+
+def _facts(run_id: str, row: Row) -> RowFacts:
+    return RowFacts(
+        run_id=run_id,
+        sequence=row.sequence,
+        attempt=row.attempt,
+        kind=RowKind(row.kind),
+        step=row.step,
+        ip=row.ip,
+        branch=row.branch,
+        background=row.background,
+        version=row.version,
+        full=row.full,
+        tries=row.tries,
+        duration=row.duration,
+        created_at=row.created_at,
+    )
+
+
+def _corrupt(run_id: str, row: Row, reason: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"Row {row.sequence} of run {run_id!r} cannot be trusted: {reason}. Nothing was run. "
+        "Restore the row from a backup, or replay the run from a step before it.",
+        run_id=run_id,
+        sequence=row.sequence,
+        reason=reason,
+    )
