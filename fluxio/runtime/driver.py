@@ -17,7 +17,8 @@ from fluxio.runtime.announcer import Announcer
 from fluxio.runtime.environment import Clock
 from fluxio.runtime.executor import Attempt, Executor, Failed, Outcome, Succeeded
 from fluxio.runtime.machine import Conflict, State, Transition
-from fluxio.runtime.recorder import Ending, Entry, Recorder, settled
+from fluxio.runtime.recorder import Ending, Entry, Recorder
+from fluxio.runtime.settling import settled
 from fluxio.runtime.step import ProgressSink
 from fluxio.store.base import Commit
 from fluxio.types import RunStatus
@@ -92,6 +93,9 @@ class Driver:
             error = problem
             raise
         except BaseException as interruption:
+            if self._ending(self._state) is not None:
+                status = RunStatus.SUCCEEDED  # it came too late: the run was done and recorded
+                raise
             status, error = RunStatus.CANCELLED, interruption
             await self._record_cancellation(interruption)
             raise
@@ -214,7 +218,9 @@ class Driver:
         recorder, commit = self._scene.recorder, None
         if recorder is not None and batch.entries:
             commit = recorder.prepare(batch.entries, batch.state, self._ending(batch.state))
-            await recorder.commit(commit)
+            done = await recorder.commit(commit)
+            self._state = batch.state
+            done.deliver()
         self._state = batch.state
         return commit
 

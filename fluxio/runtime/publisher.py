@@ -23,6 +23,7 @@ from fluxio.events import (
     StepStreamed,
 )
 from fluxio.observability.base import BaseCallback
+from fluxio.runtime.settling import settled
 
 logger = logging.getLogger("fluxio.callbacks")
 
@@ -58,9 +59,9 @@ class Publisher:
             courier.accept(event)
 
     async def close(self) -> None:
-        """Wait until everything is delivered or given up."""
-        for courier in self._couriers:
-            await courier.close()
+        """Wait until everything is delivered or given up, also when the run is cancelled."""
+        done = await settled(asyncio.gather(*(courier.close() for courier in self._couriers)))
+        done.deliver()
 
 
 class _Courier:
@@ -80,13 +81,9 @@ class _Courier:
     async def close(self) -> None:
         if self._task is None:
             return
+        # Couriers end by themselves: every hook is bounded, and the first hang is the last.
         self._queue.put_nowait(None)
-        try:
-            # Couriers end by themselves: every hook is bounded, and the first hang is the last.
-            await asyncio.shield(self._task)
-        except asyncio.CancelledError:
-            self._task.cancel()
-            raise
+        await self._task
 
     async def _deliver(self) -> None:
         while (event := await self._queue.get()) is not None:

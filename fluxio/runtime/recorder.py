@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Clock
 from fluxio.runtime.executor import Failed, Outcome, Succeeded
 from fluxio.runtime.machine import State
+from fluxio.runtime.settling import Settled, settled
 from fluxio.store.base import Claim, Commit, Journal, Row, RowKind, Transactions
 from fluxio.store.payload import (
     Body,
@@ -116,10 +116,11 @@ class Recorder:
             error=_summary(ending.error) if ending and ending.error else "",
         )
 
-    async def commit(self, commit: Commit) -> None:
+    async def commit(self, commit: Commit) -> Settled[None]:
         """Make a commit durable; a cancellation waits until its outcome is known."""
-        await settled(self._journal.commit(self.claim, commit))
+        done = await settled(self._journal.commit(self.claim, commit))
         self.advance(commit)
+        return done
 
     async def transact(self, work: Callable[[], tuple[Result, Commit]]) -> Result:
         """Run `work` in a transaction that ends with the commit it asks for."""
@@ -134,9 +135,10 @@ class Recorder:
         row = start_row(
             self._program, state, self._facts(self._head + 1, RowKind.START, state, full=True)
         )
-        await self.commit(
+        done = await self.commit(
             Commit(rows=(row,), ip=state[MAIN_LANE].ip, step=due.key, attempt=self.attempt)
         )
+        done.deliver()
 
     def advance(self, commit: Commit) -> None:
         """Remember that a commit is durable."""
@@ -248,21 +250,3 @@ def _message(error: BaseException) -> str:
 
 def _capped(text: str) -> str:
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
-
-
-async def settled(work: Awaitable[Result]) -> Result:
-    """Wait for work whose outcome must be known, holding back a cancellation until it is."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as request:
-            if task.cancelled():
-                raise
-            cancelled = request
-        except BaseException:  # noqa: BLE001 - raised again by task.result() below
-            break
-    if cancelled is not None and task.exception() is None:
-        raise cancelled
-    return task.result()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,7 @@ from fluxio.runtime.machine import Position, State, Transition
 from fluxio.runtime.owner import own_identity
 from fluxio.runtime.publisher import Publisher
 from fluxio.runtime.recorder import Recorder, start_row
+from fluxio.runtime.settling import settled
 from fluxio.runtime.step import ProgressSink
 from fluxio.store.admission import (
     check_admission,
@@ -47,6 +50,7 @@ from fluxio.store.base import (
 from fluxio.store.payload import RowFacts
 from fluxio.types import OnConflict, RunStatus
 
+_SUMMARY_LENGTH = 500
 _RUN_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 Moment = int | str | None
@@ -110,7 +114,7 @@ class Runs:
         mode = OpenMode.RESTART if policy is OnConflict.RESTART else OpenMode.CREATE
         begun = machine.begin(self.program, context)
         opening = self._opening(chosen, mode, begun.state)
-        return await self._claimed(await self.journal.open(opening), begun, watch)
+        return await self._claimed(await self._open(opening), begun, watch)
 
     async def resume(self, run_id: str, watch: Watchers) -> FinalContext:
         """Go on from the last checkpoint; a finished run gives its stored result.
@@ -124,9 +128,9 @@ class Runs:
         record = await self._known(run_id)
         if record.status is RunStatus.SUCCEEDED:
             return await self._result(record)
-        claim = await self._durable.open(self._opening(run_id, OpenMode.TAKE))
+        claim = await self._open(self._opening(run_id, OpenMode.TAKE))
         if claim.previous is RunStatus.SUCCEEDED:
-            await self._release(claim, record)
+            await self._give_back(claim, asyncio.CancelledError())
             return await self._result(record)
         state = await self._state_under(claim, record)
         return await self._claimed(claim, machine.resume(self.program, state), watch, resumed=True)
@@ -141,10 +145,14 @@ class Runs:
         """
         record = await self._known(run_id)
         _, state = await self._moment_to_rerun(record, from_step)
-        claim = await self._durable.open(self._opening(run_id, OpenMode.TAKE))
+        claim = await self._open(self._opening(run_id, OpenMode.TAKE))
         recorder = self._recorder(claim)
         with heartbeat.keeping(self._durable.leasing, claim):
-            await recorder.begin_attempt(state)
+            try:
+                await recorder.begin_attempt(state)
+            except asyncio.CancelledError as cancellation:
+                await self._give_back(claim, cancellation)
+                raise
             move = machine.resume(self.program, state)
             return await self._drive(run_id, move, recorder, watch, resumed=True)
 
@@ -166,7 +174,7 @@ class Runs:
             }
         origin = Origin(run_id=order.run_id, sequence=sequence)
         opening = self._opening(chosen, OpenMode.CREATE, state, origin)
-        claim = await self._durable.open(opening)
+        claim = await self._open(opening)
         return await self._claimed(claim, machine.resume(self.program, state), watch)
 
     # --- reading
@@ -246,24 +254,39 @@ class Runs:
             log = await self._log(record, whole=False)
             return await self.caller.call(log.final_state, self.program)
         except BaseException as problem:
-            await self._release(claim, record, str(problem))
+            await self._give_back(claim, problem)
             raise
 
-    async def _release(self, claim: Claim, record: RunRecord, reason: str = "") -> None:
-        # A run that was found running has lost its worker; it is left as failed, with the reason.
-        lost = claim.previous.is_open
+    async def _open(self, opening: Opening) -> Claim:
+        """Claim a run; a cancellation that comes meanwhile leaves nobody owning it."""
+        done = await settled(self._durable.open(opening))
+        if done.cancellation is not None:
+            await self._give_back(done.result, done.cancellation)
+        return done.deliver()
+
+    async def _give_back(self, claim: Claim, problem: BaseException) -> None:
+        """Free a claim under which nothing was run; the run gets the status it had before.
+
+        A run that was found running had lost its worker: it is left as failed, with the reason.
+        """
+        record = await self._durable.run(claim.run_id)
+        if record is None:
+            return
+        status, error = claim.previous, record.error
+        if status.is_open:
+            cancelled = isinstance(problem, asyncio.CancelledError)
+            status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
+            error = str(problem)[:_SUMMARY_LENGTH]
         commit = Commit(
             rows=(),
             ip=record.ip,
             step=record.step,
-            attempt=claim.attempt,
-            status=RunStatus.FAILED if lost else claim.previous,
-            error=reason[:500] if lost else record.error,
+            attempt=record.attempt,
+            status=status,
+            error=error,
         )
-        try:
+        with suppress(LeaseLostError):
             await self._durable.commit(claim, commit)
-        except LeaseLostError:
-            return
 
     # --- asking the journal
 

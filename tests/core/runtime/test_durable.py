@@ -79,7 +79,9 @@ def everything(shop: Workshop, store: CheckpointStore) -> Pipeline:
     return Pipeline(
         [
             shop.make("a"),
-            Parallel([shop.make("b"), [shop.make("c"), Parallel([shop.make("d"), shop.make("e")])]]),
+            Parallel(
+                [shop.make("b"), [shop.make("c"), Parallel([shop.make("d"), shop.make("e")])]]
+            ),
             Parallel([shop.make("bg")], mode=ForkMode.FIRE_FORGET),
             shop.make("pick", Send("left", {"picked": True})),
             {"left": [shop.make("f"), shop.make("g")], "right": shop.make("never")},
@@ -122,7 +124,9 @@ async def test_a_finished_run_gives_its_result_and_runs_nothing(
     assert len(shop.executed) == count
 
 
-async def test_resuming_an_unknown_run_is_a_key_error(store: CheckpointStore, shop: Workshop) -> None:
+async def test_resuming_an_unknown_run_is_a_key_error(
+    store: CheckpointStore, shop: Workshop
+) -> None:
     pipeline = everything(shop, store)
     with pytest.raises(KeyError) as caught:
         await pipeline.invoke({}, run_id="nobody", resume=True)

@@ -320,7 +320,9 @@ async def test_a_value_changed_in_place_is_found_in_tests() -> None:
         ctx["items"].append(1)
         return ctx
 
-    with pytest.raises(MutationError, match=r"'careless' changed ctx\['items'\] in place") as caught:
+    with pytest.raises(
+        MutationError, match=r"'careless' changed ctx\['items'\] in place"
+    ) as caught:
         await Pipeline([careless]).invoke({"items": []})
     assert (caught.value.stage, caught.value.key) == ("careless", "items")
 
