@@ -1,0 +1,80 @@
+"""A pipeline with a sync twin of every coroutine, for callers that are not async."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from fluxio.context import Context, FinalContext
+from fluxio.diff import Diff
+from fluxio.pipeline import Pipeline
+from fluxio.runtime.history import HistoryEntry
+from fluxio.runtime.runs import Moment, Watchers
+from fluxio.types import OnConflict
+
+
+class DjangoPipeline(Pipeline):
+    """What the registry hands out. The sync twins do their ORM work on the calling thread.
+
+    Arguments, results and errors of each twin are those of the coroutine it is named after.
+    """
+
+    def invoke_sync(
+        self,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        resume: bool = False,
+        on_conflict: OnConflict | str = OnConflict.RESTART,
+        watch: Watchers | None = None,
+    ) -> FinalContext:
+        """See `Pipeline.invoke`."""
+        return async_to_sync(self.invoke)(
+            initial, run_id=run_id, resume=resume, on_conflict=on_conflict, watch=watch
+        )
+
+    async def resume(self, run_id: str, *, watch: Watchers | None = None) -> FinalContext:
+        """Go on from the last checkpoint: `invoke({}, run_id=run_id, resume=True)`."""
+        return await self.invoke({}, run_id=run_id, resume=True, watch=watch)
+
+    def resume_sync(self, run_id: str, *, watch: Watchers | None = None) -> FinalContext:
+        """See `resume`."""
+        return async_to_sync(self.resume)(run_id, watch=watch)
+
+    def replay_sync(
+        self, run_id: str, *, from_step: str | None = None, watch: Watchers | None = None
+    ) -> FinalContext:
+        """See `Pipeline.replay`."""
+        return async_to_sync(self.replay)(run_id, from_step=from_step, watch=watch)
+
+    def fork_sync(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        as_run_id: str | None = None,
+        patch: Mapping[str, Any] | None = None,
+        watch: Watchers | None = None,
+    ) -> FinalContext:
+        """See `Pipeline.fork`."""
+        return async_to_sync(self.fork)(
+            run_id, from_step=from_step, as_run_id=as_run_id, patch=patch, watch=watch
+        )
+
+    def run_step_sync(self, name: str, ctx: Context) -> Context:
+        """See `Pipeline.run_step`."""
+        return async_to_sync(self.run_step)(name, ctx)
+
+    def diff_sync(self, a: str, b: str, *, at_a: Moment = None, at_b: Moment = None) -> Diff:
+        """See `Pipeline.diff`."""
+        return async_to_sync(self.diff)(a, b, at_a=at_a, at_b=at_b)
+
+    def history_sync(self, run_id: str) -> list[HistoryEntry]:
+        """See `Pipeline.history`."""
+        return async_to_sync(self.history)(run_id)
+
+    def state_sync(self, run_id: str, at: Moment = None) -> Context:
+        """See `Pipeline.state`."""
+        return async_to_sync(self.state)(run_id, at)

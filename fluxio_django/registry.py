@@ -1,0 +1,157 @@
+"""The pipelines of a Django project, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from threading import RLock
+from typing import overload
+
+from django.utils.module_loading import autodiscover_modules
+
+from fluxio.errors import ConfigurationError, FluxioError
+from fluxio.pipeline import Pipeline
+from fluxio.store.base import CheckpointStore
+from fluxio_django.conf import default_store
+from fluxio_django.pipeline import DjangoPipeline
+
+Factory = Callable[[], Pipeline]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+
+
+class UnknownPipelineError(FluxioError, KeyError):
+    """No pipeline is registered under this name."""
+
+    name: str
+
+
+class Registry:
+    """Maps names to pipelines; each is built when it is first asked for, and once."""
+
+    def __init__(self, store: Callable[[], CheckpointStore] = default_store) -> None:
+        self._factories: dict[str, Factory] = {}
+        self._built: dict[str, DjangoPipeline] = {}
+        self._store = store
+        # Re-entrant, since a factory may ask for another pipeline to nest it.
+        self._lock = RLock()
+
+    def add(self, name: str, factory: Factory) -> None:
+        """Register a factory.
+
+        Raises:
+            ConfigurationError: the name is taken by another factory, or is none.
+        """
+        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+            raise ConfigurationError(
+                f"{name!r} is no pipeline name: use letters, digits, dots, dashes and underscores, "
+                'e.g. "orders.checkout".'
+            )
+        with self._lock:
+            known = self._factories.get(name)
+            if known is not None and not _same(known, factory):
+                raise ConfigurationError(
+                    f"Pipeline {name!r} is registered twice: by {_place(known)} and by "
+                    f"{_place(factory)}. Rename one. Registered: {self._listed()}."
+                )
+            self._factories[name] = factory
+
+    def __getitem__(self, name: str) -> DjangoPipeline:
+        with self._lock:
+            if name not in self._factories:
+                raise UnknownPipelineError(
+                    f"No pipeline {name!r} is registered. Registered: {self._listed()}.", name=name
+                )
+            if name not in self._built:
+                self._built[name] = self._build(name)
+            return self._built[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._factories
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self._factories)
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        return sorted(self._factories)
+
+    def remove(self, name: str) -> None:
+        """Forget a pipeline; for tests."""
+        with self._lock:
+            self._factories.pop(name, None)
+            self._built.pop(name, None)
+
+    def _build(self, name: str) -> DjangoPipeline:
+        made = self._factories[name]()
+        if not isinstance(made, Pipeline):
+            raise ConfigurationError(
+                f"{_place(self._factories[name])} is registered as {name!r} and returned "
+                f"{type(made).__name__}. Return a fluxio.Pipeline."
+            )
+        return made.bound_to(DjangoPipeline, name=name, store=self._store)
+
+    def _listed(self) -> str:
+        return ", ".join(self.names()) or "none; write a pipelines.py in an installed app"
+
+
+pipelines = Registry()
+
+
+@overload
+def register(name: str) -> Callable[[Factory], Factory]: ...
+
+
+@overload
+def register(name: str, pipeline: Pipeline) -> Pipeline: ...
+
+
+def register(
+    name: str, pipeline: Pipeline | None = None
+) -> Pipeline | Callable[[Factory], Factory]:
+    """Register a pipeline: `register(name, pipeline)`, or `@register(name)` on a factory.
+
+    A factory takes nothing, is called once at first use, and stays callable as it was.
+
+    Raises:
+        ConfigurationError: the name is taken or is none.
+    """
+    if pipeline is not None:
+        pipelines.add(name, _Given(pipeline))
+        return pipeline
+
+    def decorate(factory: Factory) -> Factory:
+        pipelines.add(name, factory)
+        return factory
+
+    return decorate
+
+
+def autodiscover() -> None:
+    """Import `pipelines.py` of every installed app."""
+    autodiscover_modules("pipelines")
+
+
+class _Given:
+    """A factory for a pipeline that exists already."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+    def __call__(self) -> Pipeline:
+        return self.pipeline
+
+
+def _same(one: Factory, other: Factory) -> bool:
+    """Whether a module that was imported twice (autoreload, tests) registers the same again."""
+    if isinstance(one, _Given) and isinstance(other, _Given):
+        return one.pipeline is other.pipeline
+    return _place(one) == _place(other)
+
+
+def _place(factory: Factory) -> str:
+    module = getattr(factory, "__module__", "?")
+    return f"{module}.{getattr(factory, '__qualname__', type(factory).__name__)}"
