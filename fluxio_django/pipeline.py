@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import async_to_sync
 
 from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff
+from fluxio.nodes import NodeType
 from fluxio.pipeline import Pipeline
 from fluxio.runtime.history import HistoryEntry
+from fluxio.runtime.loopless import in_loop, run_without_loop
 from fluxio.runtime.runs import Moment, Watchers
+from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
+from fluxio_django.store import DjangoStore
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class DjangoPipeline(Pipeline):
@@ -31,7 +39,7 @@ class DjangoPipeline(Pipeline):
         watch: Watchers | None = None,
     ) -> FinalContext:
         """See `Pipeline.invoke`."""
-        return async_to_sync(self.invoke)(
+        return self._sync(self.invoke, watch)(
             initial, run_id=run_id, resume=resume, on_conflict=on_conflict, watch=watch
         )
 
@@ -41,13 +49,13 @@ class DjangoPipeline(Pipeline):
 
     def resume_sync(self, run_id: str, *, watch: Watchers | None = None) -> FinalContext:
         """See `resume`."""
-        return async_to_sync(self.resume)(run_id, watch=watch)
+        return self._sync(self.resume, watch)(run_id, watch=watch)
 
     def replay_sync(
         self, run_id: str, *, from_step: str | None = None, watch: Watchers | None = None
     ) -> FinalContext:
         """See `Pipeline.replay`."""
-        return async_to_sync(self.replay)(run_id, from_step=from_step, watch=watch)
+        return self._sync(self.replay, watch)(run_id, from_step=from_step, watch=watch)
 
     def fork_sync(
         self,
@@ -59,7 +67,7 @@ class DjangoPipeline(Pipeline):
         watch: Watchers | None = None,
     ) -> FinalContext:
         """See `Pipeline.fork`."""
-        return async_to_sync(self.fork)(
+        return self._sync(self.fork, watch)(
             run_id, from_step=from_step, as_run_id=as_run_id, patch=patch, watch=watch
         )
 
@@ -69,12 +77,36 @@ class DjangoPipeline(Pipeline):
 
     def diff_sync(self, a: str, b: str, *, at_a: Moment = None, at_b: Moment = None) -> Diff:
         """See `Pipeline.diff`."""
-        return async_to_sync(self.diff)(a, b, at_a=at_a, at_b=at_b)
+        return self._sync(self.diff)(a, b, at_a=at_a, at_b=at_b)
 
     def history_sync(self, run_id: str) -> list[HistoryEntry]:
         """See `Pipeline.history`."""
-        return async_to_sync(self.history)(run_id)
+        return self._sync(self.history)(run_id)
 
     def state_sync(self, run_id: str, at: Moment = None) -> Context:
         """See `Pipeline.state`."""
-        return async_to_sync(self.state)(run_id, at)
+        return self._sync(self.state)(run_id, at)
+
+    def _sync(
+        self,
+        function: Callable[Parameters, Coroutine[Any, Any, Result]],
+        watch: Watchers | None = None,
+    ) -> Callable[Parameters, Result]:
+        """The coroutine function as a plain one: stepped through where nothing in it waits."""
+        if in_loop() or not self._never_waits(watch):
+            return async_to_sync(function)
+        return lambda *args, **kwargs: run_without_loop(function(*args, **kwargs))
+
+    def _never_waits(self, watch: Watchers | None) -> bool:
+        blocking = isinstance(self.checkpoint_store, DjangoStore | InMemoryStore | None)
+        watched = self.callbacks or (watch is not None and (watch.callbacks or watch.chunks))
+        return blocking and not watched and self._plain
+
+    @cached_property
+    def _plain(self) -> bool:
+        return all(
+            call.stage.node_type is NodeType.SYNC
+            and call.stage.timeout is None
+            and not call.middleware
+            for call in self.compiled.calls
+        )

@@ -16,6 +16,7 @@ from fluxio.runtime import machine
 from fluxio.runtime.announcer import Announcer
 from fluxio.runtime.environment import Clock
 from fluxio.runtime.executor import Attempt, Executor, Failed, Outcome, Succeeded
+from fluxio.runtime.loopless import in_loop
 from fluxio.runtime.machine import Conflict, State, Transition
 from fluxio.runtime.recorder import Ending, Entry, Recorder
 from fluxio.runtime.settling import settled
@@ -68,6 +69,7 @@ class Driver:
         self._program = scene.executor.program
         self._state: State = {}
         self._tasks: dict[asyncio.Task[Outcome], int] = {}
+        self._waiting: list[int] = []
         self._failure: Failed | None = None
         # One commit at a time; a transactional stage keeps its place in the log while it runs.
         self._log = asyncio.Lock()
@@ -111,7 +113,7 @@ class Driver:
             self._failure = _conflicted(start.conflict)
             ready = self._in_background(ready)
         try:
-            while ready or self._tasks:
+            while ready or self._tasks or self._waiting:
                 ready = await self._digest(await self._execute(ready))
         except BaseException:
             await self._stop(list(self._tasks))
@@ -123,6 +125,8 @@ class Driver:
 
     async def _execute(self, ready: Sequence[int]) -> list[Outcome]:
         """Start what is ready, and give the outcomes that are there first."""
+        if not in_loop():
+            return [await self._call(self._next_in_line(ready))]
         if len(ready) == 1 and not self._tasks:
             return [await self._call(ready[0])]
         for ip in ready:
@@ -133,6 +137,11 @@ class Driver:
             del self._tasks[task]
         return outcomes
 
+    def _next_in_line(self, ready: Sequence[int]) -> int:
+        """Without a loop calls run one by one; what nobody waits for comes last."""
+        self._waiting = sorted([*self._waiting, *ready], key=self._background)
+        return self._waiting.pop(0)
+
     async def _call(self, ip: int) -> Outcome:
         call = self._program.instructions[ip]
         assert isinstance(call, Call)
@@ -142,6 +151,8 @@ class Driver:
 
     async def _stop(self, tasks: Sequence[asyncio.Task[Outcome]]) -> list[Succeeded]:
         """Cancel tasks and wait for them; gives what succeeded all the same."""
+        if not tasks:
+            return []
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,6 +203,7 @@ class Driver:
             await self._close_branch(failure, batch)
         elif self._failure is None:
             self._failure = failure
+            self._waiting = self._in_background(self._waiting)
             # What was done by the time of the failure is kept; the rest is pointless now.
             doomed = [task for task, ip in self._tasks.items() if not self._background(ip)]
             for outcome in await self._stop(doomed):
@@ -203,6 +215,7 @@ class Driver:
         await self._stop([task for task, ip in self._tasks.items() if self._lane(ip) in lanes])
         batch.state = machine.give_up(self._program, batch.state, failure.ip).state
         batch.ready = [ip for ip in batch.ready if self._lane(ip) not in lanes]
+        self._waiting = [ip for ip in self._waiting if self._lane(ip) not in lanes]
         batch.told.append((failure, context))
         if self._scene.recorder is not None:
             text = self._scene.recorder.failure_text(failure)
@@ -317,6 +330,10 @@ class Driver:
                 attempt.enter_commit()
                 return attempt.result, commit
 
+            if not in_loop():
+                await recorder.transact(work)
+                self._transaction_done(recorder, attempt, *made[-1])
+                return attempt.result
             task = asyncio.ensure_future(recorder.transact(work))
             try:
                 await asyncio.shield(task)

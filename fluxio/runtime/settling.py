@@ -7,6 +7,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from fluxio.runtime.loopless import in_loop
+
 Result = TypeVar("Result")
 
 
@@ -30,6 +32,8 @@ async def settled(work: Awaitable[Result]) -> Settled[Result]:
     Raises:
         Exception: what the work raised; it outranks a cancellation.
     """
+    if not in_loop():
+        return Settled(await work)
     task = asyncio.ensure_future(work)
     cancellation: asyncio.CancelledError | None = None
     while not task.done():
