@@ -19,18 +19,27 @@ class Context(Mapping[str, Any]):
     shared), so a stage must set a new value rather than change one in place.
     """
 
-    __slots__ = ("_data", "_name", "_writes")
+    __slots__ = ("_base", "_data", "_name", "_writes")
 
     _data: Mapping[str, Any]
     _writes: Mapping[str, Any]
     _name: str
+    _base: Mapping[str, Any]
+    """The values that `_writes` were set upon: those the context had when it was handed over."""
 
     @classmethod
-    def _build(cls, data: Mapping[str, Any], writes: Mapping[str, Any], name: str) -> Context:
+    def _build(
+        cls,
+        data: Mapping[str, Any],
+        writes: Mapping[str, Any],
+        name: str,
+        base: Mapping[str, Any] | None = None,
+    ) -> Context:
         self = object.__new__(cls)
-        object.__setattr__(self, "_data", data)
-        object.__setattr__(self, "_writes", writes)
-        object.__setattr__(self, "_name", name)
+        _set_data(self, data)
+        _set_writes(self, writes)
+        _set_name(self, name)
+        _set_base(self, data if base is None else base)
         return self
 
     def __init__(self) -> None:
@@ -96,7 +105,9 @@ class Context(Mapping[str, Any]):
         """
         if not isinstance(key, str):
             raise TypeError(f"Context keys are str; {key!r} is {type(key).__name__}.")
-        return Context._build({**self._data, key: value}, {**self._writes, key: value}, self._name)
+        return Context._build(
+            {**self._data, key: value}, {**self._writes, key: value}, self._name, self._base
+        )
 
     def update(self, values: Mapping[str, Any]) -> Context:
         """A new context in which every key of `values` is set.
@@ -105,7 +116,22 @@ class Context(Mapping[str, Any]):
             TypeError: `values` is no mapping or has a key that is no str.
         """
         new = _checked(values)
-        return Context._build({**self._data, **new}, {**self._writes, **new}, self._name)
+        return Context._build(
+            {**self._data, **new}, {**self._writes, **new}, self._name, self._base
+        )
+
+    def writes_since(self, given: Context) -> Mapping[str, Any]:
+        """What a stage set, seeing that it was given `given` and returned this context.
+
+        For a context that does not descend from it: whatever is set there or differs in identity.
+        """
+        if self._base is given._data:
+            return self._writes
+        return {
+            key: value
+            for key, value in self._data.items()
+            if key in self._writes or key not in given._data or given._data[key] is not value
+        }
 
     def extended(self, writes: Mapping[str, Any], *, tracked: bool) -> Context:
         """What the runtime makes of a step's writes, which were checked before.
@@ -171,6 +197,12 @@ class Context(Mapping[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Context.from_snapshot, (dict(self._data), self._name, tuple(self._writes))
+
+
+_set_data = Context.__dict__["_data"].__set__
+_set_writes = Context.__dict__["_writes"].__set__
+_set_name = Context.__dict__["_name"].__set__
+_set_base = Context.__dict__["_base"].__set__
 
 
 class FinalContext(Context):

@@ -286,12 +286,7 @@ def _writes_of(
             route=None,
             known=tuple(call.routes),
         )
-    # A context that does not descend from the given one may hold new values that count as unset.
-    return {
-        key: value
-        for key, value in result.items()
-        if key in result.written or key not in context or context[key] is not value
-    }, None
+    return result.writes_since(context), None
 
 
 def _route_of(call: Call, send: Send) -> str:

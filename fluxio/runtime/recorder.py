@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from fluxio.program import MAIN_LANE, CompiledPipeline
@@ -151,9 +151,8 @@ class Recorder:
         whole = self._full_text(entry) if succeeded or self._journal.snapshots_only else None
         kind = RowKind.STEP if succeeded else RowKind.ERROR
         facts = self._facts(sequence, kind, entry.state, full=whole is not None)
-        at = self._program.instructions[outcome.ip]
-        facts = self._placed(facts, at.key)
-        facts = replace(facts, tries=outcome.tries, duration=outcome.duration)
+        self._place(facts, outcome.ip)
+        facts.tries, facts.duration = outcome.tries, outcome.duration
         return seal_row(facts, whole or entry.text)
 
     def _ending_row(self, sequence: int, ending: Ending, state: State) -> Row:
@@ -162,7 +161,8 @@ class Recorder:
         kind = RowKind.ERROR if failed else RowKind.END
         facts = self._facts(sequence, kind, state, full=full)
         if failed:
-            facts = replace(self._placed(facts, ending.step), tries=ending.tries)
+            self._place(facts, self._program.index[ending.step])
+            facts.tries = ending.tries
         error = None if ending.error is None else error_body(ending.error)
         lanes = lane_bodies(self._program, state) if full else None
         return seal_row(facts, encode_body(Body(error=error, lanes=lanes)))
@@ -199,9 +199,10 @@ class Recorder:
             created_at=self._clock.now(),
         )
 
-    def _placed(self, facts: RowFacts, step: str) -> RowFacts:
-        lane = self._program.lanes[self._program.instructions[self._program.index[step]].lane]
-        return replace(facts, step=step, branch=lane.path, background=lane.background)
+    def _place(self, facts: RowFacts, ip: int) -> None:
+        at = self._program.instructions[ip]
+        lane = self._program.lanes[at.lane]
+        facts.step, facts.branch, facts.background = at.key, lane.path, lane.background
 
 
 def start_row(program: CompiledPipeline, state: State, facts: RowFacts) -> Row:

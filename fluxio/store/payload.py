@@ -95,9 +95,9 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
         raise DecodingError(f"This is no row of a run: {problem!r}", path="") from problem
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class RowFacts:
-    """Everything about a row but its payload; see `Row`."""
+    """Everything about a row but its payload, as it is put together; see `Row`."""
 
     run_id: str
     sequence: int
