@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from fluxio.observability.base import BaseCallback
 from fluxio.program import CompiledPipeline
 from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.environment import Environment, SyncCaller, default_environment
+from fluxio.runtime.executor import Executor
 from fluxio.runtime.history import HistoryEntry
 from fluxio.runtime.runs import ForkOrder, Moment, Runs, Watchers
 from fluxio.runtime.single import run_single_step
@@ -28,6 +29,15 @@ from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict, StageMiddleware
 
 Bound = TypeVar("Bound", bound="Pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What a pipeline works with in one environment: made at first use, freed by `shutdown`."""
+
+    environment: Environment
+    caller: SyncCaller
+    executor: Executor
 
 
 class Pipeline(Nestable):
@@ -79,7 +89,7 @@ class Pipeline(Nestable):
             self.checkpoint_store = InMemoryStore()
         self._has_own_store = checkpoint_store is not None
         self._lock = Lock()
-        self._caller: tuple[Environment, SyncCaller] | None = None
+        self._hands: Hands | None = None
 
     def bound_to(
         self, kind: type[Bound], *, name: str, store: Callable[[], CheckpointStore]
@@ -91,7 +101,7 @@ class Pipeline(Nestable):
         twin.compiled = replace(self.compiled, name=name)
         if self.durable and not self._has_own_store:
             twin.checkpoint_store = store()
-        twin._lock, twin._caller = Lock(), None
+        twin._lock, twin._hands = Lock(), None
         return twin
 
     @property
@@ -250,17 +260,18 @@ class Pipeline(Nestable):
     def shutdown(self) -> None:
         """Free the threads of plain stages; a later run makes new ones."""
         with self._lock:
-            held, self._caller = self._caller, None
+            held, self._hands = self._hands, None
         if held is not None:
-            held[1].close()
+            held.caller.close()
 
     def _runs(self) -> Runs:
         environment = default_environment()
+        hands = self._hands_in(environment)
         return Runs(
-            program=self.compiled,
+            executor=hands.executor,
             journal=self._journal(),
             environment=environment,
-            caller=self._caller_in(environment),
+            caller=hands.caller,
         )
 
     def _journal(self) -> Journal | None:
@@ -268,11 +279,13 @@ class Pipeline(Nestable):
             return None
         return open_journal(self.checkpoint_store)
 
-    def _caller_in(self, environment: Environment) -> SyncCaller:
+    def _hands_in(self, environment: Environment) -> Hands:
         with self._lock:
-            if self._caller is None or self._caller[0] is not environment:
-                self._caller = environment, environment.make_caller(self.max_workers)
-            return self._caller[1]
+            if self._hands is None or self._hands.environment is not environment:
+                caller = environment.make_caller(self.max_workers)
+                executor = Executor(self.compiled, caller, environment.clock)
+                self._hands = Hands(environment, caller, executor)
+            return self._hands
 
     def _watchers(self, watch: Watchers | None) -> Watchers:
         asked = watch or Watchers()

@@ -43,6 +43,7 @@ class Scene:
     recorder: Recorder | None = None
     chunks: ChunkSink | None = None
     report: ProgressSink | None = None
+    debugging: bool = False
 
 
 @dataclass(slots=True)
@@ -295,6 +296,11 @@ class Driver:
     def run_id(self) -> str:
         """The run that is executed."""
         return self._scene.run_id
+
+    @property
+    def debugging(self) -> bool:
+        """Whether to look for values that a stage changes in place."""
+        return self._scene.debugging
 
     @property
     def report(self) -> ProgressSink | None:

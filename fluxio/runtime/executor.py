@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, assert_never
 
@@ -48,6 +49,10 @@ class Surroundings(Protocol):
 
     @property
     def run_id(self) -> str: ...
+
+    @property
+    def debugging(self) -> bool:
+        """Whether to look for values that a stage changes in place."""
 
     @property
     def report(self) -> ProgressSink | None:
@@ -113,24 +118,35 @@ class Attempt:
         return first
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Frame:
     """What the innermost call needs to know; one per execution of a CALL."""
 
     call: Call
+    given: Context
     surroundings: Surroundings
     step: Step
-    attempts: list[Attempt] = field(default_factory=list)
+    started: float
+    watch: Watch | None
+    attempts: list[Attempt]
+
+    def committed(self) -> Succeeded | None:
+        """What a transactional stage recorded: it counts, whatever was raised or changed since."""
+        last = self.attempts[-1] if self.attempts else None
+        return last.outcome if last is not None and last.committed else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+_frame: ContextVar[_Frame] = ContextVar("fluxio_frame")
+
+
 class Executor:
-    """Runs the CALLs of one pipeline. `debugging` looks for values changed in place."""
+    """Runs the CALLs of one pipeline; its chains of middleware are put together once."""
 
-    program: CompiledPipeline
-    caller: SyncCaller
-    clock: Clock
-    debugging: bool
+    def __init__(self, program: CompiledPipeline, caller: SyncCaller, clock: Clock) -> None:
+        self.program = program
+        self._caller = caller
+        self._clock = clock
+        self._chains = {call.key: self._chain(call) for call in program.calls if call.middleware}
 
     async def execute(self, call: Call, context: Context, around: Surroundings) -> Outcome:
         """Validate, run the middleware chain and the stage, validate, and say how it went.
@@ -144,34 +160,42 @@ class Executor:
             version=self.program.version,
             report=around.report,
         )
-        frame = _Frame(call, around, step)
+        watch = Watch(context) if around.debugging else None
+        frame = _Frame(call, context, around, step, self._clock.monotonic(), watch, [])
         token = enter_step(step)
-        started = self.clock.monotonic()
         try:
             validate(call.stage, call.stage.input_schema, context, "input")
-            watch = Watch(context) if self.debugging else None
-            result = await self._chain(frame)(context)
-            if watch is not None:
-                watch.check(call.stage.name)
-            outcome = _committed(frame) or self._settle(call, context, result, step, started)
+            result = await self._through_middleware(frame)
+            outcome = frame.committed() or self._settle(frame, result)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-            done = _committed(frame)
-            if done is not None:
-                return done
-            spent = self.clock.monotonic() - started
-            return Failed(ip=self._ip(call), error=error, tries=step.attempt, duration=spent)
+            spent = self._clock.monotonic() - frame.started
+            failed = Failed(ip=self._ip(call), error=error, tries=step.attempt, duration=spent)
+            return frame.committed() or failed
         finally:
             leave_step(token)
         return outcome
 
-    def _chain(self, frame: _Frame) -> Next:
-        handler: Next = lambda context: self._attempt(frame, context)  # noqa: E731
-        for middleware in reversed(frame.call.middleware):
-            handler = _around(middleware, frame.call.stage, handler)
+    async def _through_middleware(self, frame: _Frame) -> Context | Send:
+        chain = self._chains.get(frame.call.key)
+        if chain is None:
+            return await self._attempt(frame, frame.given)
+        token = _frame.set(frame)
+        try:
+            return await chain(frame.given)
+        finally:
+            _frame.reset(token)
+
+    def _chain(self, call: Call) -> Next:
+        async def innermost(context: Context) -> Context | Send:
+            return await self._attempt(_frame.get(), context)
+
+        handler: Next = innermost
+        for middleware in reversed(call.middleware):
+            handler = _around(middleware, call.stage, handler)
         return handler
 
     async def _attempt(self, frame: _Frame, context: Context) -> Context | Send:
-        if frame.attempts and frame.attempts[-1].committed:
+        if frame.committed() is not None:
             return frame.attempts[-1].result
         frame.step.attempt += 1
         stage = frame.call.stage
@@ -181,7 +205,7 @@ class Executor:
             case NodeType.SYNC if stage.transactional:
                 work = self._transact(frame, context)
             case NodeType.SYNC:
-                work = self.caller.call(stage.function, context)
+                work = self._caller.call(stage.function, context)
             case NodeType.STREAM:
                 work = self._stream(frame, context)
             case _:
@@ -207,36 +231,33 @@ class Executor:
         return context.set(f"{stage.name}_stream_result", chunks)
 
     async def _transact(self, frame: _Frame, context: Context) -> Context | Send:
-        call, step, started = frame.call, frame.step, self.clock.monotonic()
+        stage = frame.call.stage
         attempt = Attempt(
-            lambda: checked_result(call.stage, call.stage.function(context)),
-            lambda result: self._settle(call, context, result, step, started),
+            lambda: checked_result(stage, stage.function(context)),
+            lambda result: self._settle(frame, result),
         )
         frame.attempts.append(attempt)
-        return await frame.surroundings.transact(call, attempt)
+        return await frame.surroundings.transact(frame.call, attempt)
 
-    def _settle(
-        self, call: Call, context: Context, result: Context | Send, step: Step, started: float
-    ) -> Succeeded:
-        writes, route = _writes_of(call, context, result)
-        after = context.extended(writes, tracked=False)
-        validate(call.stage, call.stage.output_schema, after, "output")
+    def _settle(self, frame: _Frame, result: Context | Send) -> Succeeded:
+        """What a result means: the one place where it is checked."""
+        call = frame.call
+        if frame.watch is not None:
+            frame.watch.check(call.stage.name)
+        writes, route = _writes_of(call, frame.given, result)
+        if call.stage.output_schema is not None:
+            after = frame.given.extended(writes, tracked=False)
+            validate(call.stage, call.stage.output_schema, after, "output")
         return Succeeded(
             ip=self._ip(call),
             writes=writes,
             route=route,
-            tries=step.attempt,
-            duration=self.clock.monotonic() - started,
+            tries=frame.step.attempt,
+            duration=self._clock.monotonic() - frame.started,
         )
 
     def _ip(self, call: Call) -> int:
         return self.program.index[call.key]
-
-
-def _committed(frame: _Frame) -> Succeeded | None:
-    """What a transactional stage recorded: it counts, whatever was raised or changed since."""
-    last = frame.attempts[-1] if frame.attempts else None
-    return last.outcome if last is not None and last.committed else None
 
 
 def checked_result(stage: Stage, result: Any) -> Context | Send:

@@ -88,10 +88,15 @@ class Origin:
 class Runs:
     """The runs of one pipeline. `journal` is None when the pipeline is not durable."""
 
-    program: CompiledPipeline
+    executor: Executor
     journal: Journal | None
     environment: Environment
     caller: SyncCaller
+
+    @property
+    def program(self) -> CompiledPipeline:
+        """The compiled pipeline."""
+        return self.executor.program
 
     # --- starting and going on
 
@@ -215,20 +220,15 @@ class Runs:
         *,
         resumed: bool = False,
     ) -> FinalContext:
-        executor = Executor(
-            program=self.program,
-            caller=self.caller,
-            clock=self.environment.clock,
-            debugging=self.environment.debugging(),
-        )
         scene = Scene(
             run_id=run_id,
-            executor=executor,
+            executor=self.executor,
             announcer=Announcer(run_id, self.program, Publisher(watch.callbacks)),
             clock=self.environment.clock,
             recorder=recorder,
             chunks=watch.chunks,
             report=watch.report,
+            debugging=self.environment.debugging(),
         )
         final = await Driver(scene).run(move, resumed=resumed)
         return FinalContext.of(final, run_id)

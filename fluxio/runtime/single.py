@@ -9,7 +9,7 @@ from fluxio.errors import TransactionRefusedError
 from fluxio.nodes import Send
 from fluxio.program import Call
 from fluxio.runtime.driver import ChunkSink
-from fluxio.runtime.executor import Attempt, Executor, Failed
+from fluxio.runtime.executor import Attempt, Failed
 from fluxio.runtime.runs import Runs
 from fluxio.runtime.step import ProgressSink
 
@@ -17,14 +17,20 @@ from fluxio.runtime.step import ProgressSink
 class Alone:
     """The surroundings of a stage that runs outside of any run."""
 
-    def __init__(self, run_id: str, chunks: ChunkSink | None = None) -> None:
+    def __init__(self, run_id: str, debugging: bool, chunks: ChunkSink | None = None) -> None:
         self._run_id = run_id
+        self._debugging = debugging
         self._chunks = chunks
 
     @property
     def run_id(self) -> str:
         """A generated id, so that `current_step()` works."""
         return self._run_id
+
+    @property
+    def debugging(self) -> bool:
+        """Whether to look for values that the stage changes in place."""
+        return self._debugging
 
     @property
     def report(self) -> ProgressSink | None:
@@ -57,15 +63,10 @@ async def run_single_step(
     Raises:
         Exception: whatever the stage raised.
     """
-    executor = Executor(
-        program=runs.program,
-        caller=runs.caller,
-        clock=runs.environment.clock,
-        debugging=runs.environment.debugging(),
-    )
-    surroundings = Alone(runs.environment.new_run_id(), chunks)
+    environment = runs.environment
+    surroundings = Alone(environment.new_run_id(), environment.debugging(), chunks)
     given = context.settled()
-    outcome = await executor.execute(call, given, surroundings)
+    outcome = await runs.executor.execute(call, given, surroundings)
     if isinstance(outcome, Failed):
         raise outcome.error
     return given.extended(outcome.writes, tracked=True)
