@@ -143,6 +143,12 @@ class Context(Mapping[str, Any]):
         kept = {**self._writes, **writes} if tracked else _NOTHING
         return Context._build({**self._data, **writes}, kept, self._name)
 
+    def settled_upon(self, given: Context, writes: Mapping[str, Any]) -> Context:
+        """What the next stage is given when `given` was handed out and this came back."""
+        if self._base is given._data:
+            return Context._build(self._data, _NOTHING, given._name)
+        return given.extended(writes, tracked=False)
+
     def overlaid(self, values: Mapping[str, Any]) -> Context:
         """The context with other values underneath: they do not count as written."""
         return Context._build({**self._data, **_checked(values)}, self._writes, self._name)

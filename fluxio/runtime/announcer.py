@@ -32,10 +32,11 @@ class Announcer:
         self._run = {"run_id": run_id, "pipeline": program.name}
         self._program = program
         self._publisher = publisher
+        self.active = publisher.active
 
     def started(self, context: Context, attempt: int, resumed: bool) -> None:
         """The execution begins."""
-        if self._publisher.active:
+        if self.active:
             self._publisher.publish(
                 PipelineStarted(
                     **self._run,
@@ -50,7 +51,7 @@ class Announcer:
         self, context: Context, status: RunStatus, duration: float, error: BaseException | None
     ) -> None:
         """The execution is over; returns when every callback has heard all it will."""
-        if self._publisher.active:
+        if self.active:
             self._publisher.publish(
                 PipelineEnded(
                     **self._run, context=context, status=status, duration=duration, error=error
@@ -60,17 +61,17 @@ class Announcer:
 
     def step_started(self, call: Call, context: Context) -> None:
         """A stage is about to run."""
-        if self._publisher.active:
+        if self.active:
             self._publisher.publish(StepStarted(**self._about(call), context=context))
 
     def chunk(self, call: Call, chunk: Any, index: int) -> None:
         """A STREAM stage yielded."""
-        if self._publisher.active:
+        if self.active:
             self._publisher.publish(StepStreamed(**self._about(call), chunk=chunk, index=index))
 
     def succeeded(self, outcome: Succeeded, context: Context) -> None:
         """A step is durable; `context` is that of its lane afterwards."""
-        if not self._publisher.active:
+        if not self.active:
             return
         about = self._about(self._call(outcome.ip))
         self._publisher.publish(
@@ -81,7 +82,7 @@ class Announcer:
 
     def failed(self, failure: Failed, context: Context, *, fatal: bool) -> None:
         """A step failed for good. A merge conflict is told under the key of its Parallel."""
-        if not self._publisher.active:
+        if not self.active:
             return
         at = self._program.instructions[failure.ip]
         self._publisher.publish(
@@ -99,7 +100,7 @@ class Announcer:
 
     def committed(self, commit: Commit) -> None:
         """Rows are durable."""
-        if self._publisher.active:
+        if self.active:
             for row in commit.rows:
                 self._publisher.publish(
                     CheckpointSaved(
@@ -113,7 +114,7 @@ class Announcer:
 
     def opened(self, forks: Sequence[int]) -> None:
         """Parallels opened their branches."""
-        if not self._publisher.active:
+        if not self.active:
             return
         for ip in forks:
             fork = self._program.instructions[ip]

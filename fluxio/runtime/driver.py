@@ -75,6 +75,7 @@ class Driver:
         # One commit at a time; a transactional stage keeps its place in the log while it runs.
         self._log = asyncio.Lock()
         self._transacted: dict[int, Transition] = {}
+        self._unwatched = not (scene.recorder or scene.announcer.active or scene.debugging)
 
     async def run(self, start: Transition, *, resumed: bool) -> Context:
         """Execute until the run is finished, and return its final context.
@@ -115,6 +116,9 @@ class Driver:
             ready = self._in_background(ready)
         try:
             while ready or self._tasks or self._waiting:
+                if self._unwatched and len(ready) == 1 and not self._tasks:
+                    ready = await self._hurry(ready[0])
+                    continue
                 ready = await self._digest(await self._execute(ready))
         except BaseException:
             await self._stop(list(self._tasks))
@@ -123,6 +127,21 @@ class Driver:
             await self._fail(self._failure)
 
     # --- execute
+
+    async def _hurry(self, ip: int) -> list[int]:
+        """Run on through plain calls between which there is nothing to record or to tell."""
+        executor = self._scene.executor
+        calls = executor.stretch_at(ip)
+        if not calls:
+            return await self._digest([await self._call(ip)])
+        context = self._state[MAIN_LANE].context
+        context, failure = await executor.run_stretch(calls, context, self)
+        if failure is not None:
+            self._state = {MAIN_LANE: machine.Position(failure.ip, context)}
+            return await self._digest([failure])
+        moved = machine.begin(self._program, context, calls[-1].next)
+        self._state = moved.state
+        return list(moved.ready)
 
     async def _execute(self, ready: Sequence[int]) -> list[Outcome]:
         """Start what is ready, and give the outcomes that are there first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
@@ -12,7 +12,7 @@ from typing import Any, Protocol, assert_never
 from fluxio.context import Context
 from fluxio.errors import RoutingError, StageResultError, StageTimeoutError
 from fluxio.nodes import NodeType, Send, Stage
-from fluxio.program import Call, CompiledPipeline
+from fluxio.program import MAIN_LANE, Call, CompiledPipeline
 from fluxio.runtime.environment import Clock, SyncCaller
 from fluxio.runtime.mutation import Watch
 from fluxio.runtime.schemas import validate
@@ -146,6 +146,7 @@ class Executor:
         self.program = program
         self._caller = caller
         self._clock = clock
+        self._stretches: dict[int, tuple[Call, ...]] = {}
         self._chains = {call.key: self._chain(call) for call in program.calls if call.middleware}
 
     async def execute(self, call: Call, context: Context, around: Surroundings) -> Outcome:
@@ -174,6 +175,44 @@ class Executor:
         finally:
             leave_step(token)
         return outcome
+
+    def stretch_at(self, ip: int) -> tuple[Call, ...]:
+        """The plain calls that follow each other on the main lane from an instruction on."""
+        known = self._stretches.get(ip)
+        if known is None:
+            calls: list[Call] = []
+            at = self.program.instructions[ip]
+            while isinstance(at, Call) and _is_plain(at):
+                calls.append(at)
+                at = self.program.instructions[at.next]
+            known = self._stretches[ip] = tuple(calls)
+        return known
+
+    async def run_stretch(
+        self, calls: Sequence[Call], context: Context, around: Surroundings
+    ) -> tuple[Context, Failed | None]:
+        """Run plain calls one after another, when there is nothing to do between them.
+
+        Gives the context after the last call that succeeded, and the failure of the next.
+        """
+        for call in calls:
+            step = Step(
+                around.run_id, call.key, self.program.name, self.program.version, 1, around.report
+            )
+            token = enter_step(step)
+            started = self._clock.monotonic()
+            try:
+                result = await call.stage.function(context)
+                if result is context:
+                    continue
+                writes, _ = _writes_of(call, context, checked_result(call.stage, result))
+                context = result.settled_upon(context, writes)
+            except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
+                spent = self._clock.monotonic() - started
+                return context, Failed(ip=self._ip(call), error=error, tries=1, duration=spent)
+            finally:
+                leave_step(token)
+        return context, None
 
     async def _through_middleware(self, frame: _Frame) -> Context | Send:
         chain = self._chains.get(frame.call.key)
@@ -258,6 +297,20 @@ class Executor:
 
     def _ip(self, call: Call) -> int:
         return self.program.index[call.key]
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether running the call means no more than awaiting its function."""
+    stage = call.stage
+    return (
+        stage.node_type is NodeType.ASYNC
+        and call.lane == MAIN_LANE
+        and call.routes is None
+        and not call.middleware
+        and stage.timeout is None
+        and stage.input_schema is None
+        and stage.output_schema is None
+    )
 
 
 def checked_result(stage: Stage, result: Any) -> Context | Send:

@@ -108,7 +108,7 @@ async def test_events_come_in_order_and_after_their_checkpoint() -> None:
         {"s": 1, "a": 1, "b": 1},
     )
     ended = [event for hook, event in recorder.heard if hook == "on_step_end"]
-    assert [dict(event.context) for event in ended][0] == {"s": 1, "a": 1}
+    assert dict(ended[0].context) == {"s": 1, "a": 1}
 
 
 async def test_branches_streams_and_errors_are_heard() -> None:
