@@ -1,0 +1,120 @@
+"""The envelope of a stored text: format version, seal, and a digest that ties it to its row."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fluxio.codec.keyring import Keyring, UnreadableError, open_plain
+from fluxio.errors import ConfigurationError, CorruptCheckpointError, EncodingError
+
+FORMAT_VERSION = 1
+
+Bound = str | int | float | bool | None
+"""A fact about a row that its digest covers."""
+
+_VERSION = re.compile(r"([1-9][0-9]{0,4}):", re.ASCII)
+
+
+class Sealed(NamedTuple):
+    """What a row keeps: ASCII text, and the 64 hexadecimal digits of its SHA-256 (FIPS 180-4)."""
+
+    payload: str
+    digest: str
+
+
+def seal(body: str, binding: Mapping[str, Bound], *, keyring: Keyring | None = None) -> Sealed:
+    """Put an encoded text into its envelope.
+
+    `binding` are the facts about the row that must not change unnoticed (run id, sequence, step,
+    instruction pointer, flags and so on). With a keyring the text is encrypted or signed as well.
+
+    Raises:
+        EncodingError: the text is not ASCII.
+        ConfigurationError: a value of `binding` is of another type.
+    """
+    if not body.isascii():
+        raise EncodingError("Only ASCII text is sealed. Encode values with a Codec.", path="")
+    bound = _rendered(binding)
+    sealed = f"p:{body}" if keyring is None else keyring.seal(body, bound)
+    payload = f"{FORMAT_VERSION}:{sealed}"
+    return Sealed(payload=payload, digest=_digest(payload, bound))
+
+
+def unseal(
+    payload: str, digest: str, binding: Mapping[str, Bound], *, keyring: Keyring | None = None
+) -> str:
+    """The text that was sealed, if nothing about it or its row has changed since.
+
+    Raises:
+        CorruptCheckpointError: the row was altered, cut off, swapped, written by a newer release,
+            or lacks the protection that the keyring demands. `reason` says which.
+        ConfigurationError: a value of `binding` is of a type that is never bound.
+    """
+    bound = _rendered(binding)
+    version = _VERSION.match(payload)
+    if version is not None and int(version[1]) > FORMAT_VERSION:
+        raise _corrupt(
+            binding,
+            f"it is in format {version[1]}, and this release reads formats up to {FORMAT_VERSION}. "
+            "Upgrade fluxio here before the run is resumed.",
+        )
+    # Bytes, since text with other than ASCII characters cannot be compared in constant time.
+    expected = _digest(payload, bound).encode("ascii")
+    if not hmac.compare_digest(expected, digest.encode("utf-8", "surrogatepass")):
+        raise _corrupt(
+            binding,
+            "its digest does not match: it was altered, cut off, or belongs to another row. "
+            "Restore the row from a backup, or start the run afresh.",
+        )
+    if version is None:
+        raise _corrupt(binding, "it names no format. It was not written by fluxio.")
+    sealed = payload[version.end() :]
+    try:
+        return open_plain(sealed) if keyring is None else keyring.open(sealed, bound)
+    except UnreadableError as error:
+        raise _corrupt(binding, str(error)) from None
+
+
+def _corrupt(binding: Mapping[str, Bound], reason: str) -> CorruptCheckpointError:
+    run_id, sequence = binding.get("run_id"), binding.get("sequence")
+    return CorruptCheckpointError(
+        f"Row {sequence} of run {run_id!r} cannot be used: {reason}",
+        run_id=run_id,
+        sequence=sequence,
+        reason=reason,
+    )
+
+
+def _digest(payload: str, bound: bytes) -> str:
+    text = payload.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(b"%b%d:%b" % (bound, len(text), text)).hexdigest()
+
+
+def _rendered(binding: Mapping[str, Bound]) -> bytes:
+    """One spelling per binding: sorted, each name and value with its length and type in front."""
+    parts: list[str] = []
+    for name in sorted(binding):
+        kind, text = _spelled(name, binding[name])
+        parts.append(f"{len(name)}:{name}{kind}{len(text)}:{text}")
+    return f"{len(parts)};{''.join(parts)}".encode("utf-8", "surrogatepass")
+
+
+def _spelled(name: str, value: Any) -> tuple[str, str]:
+    if value is None:
+        return "n", ""
+    if isinstance(value, str):  # a StrEnum comes back from a row as the plain str it stands for
+        return "s", str.__str__(value)
+    if type(value) is bool:
+        return "b", str(value)
+    if type(value) is int:
+        return "i", hex(value)
+    if type(value) is float:
+        return "f", value.hex()
+    raise ConfigurationError(
+        f"{name!r} is bound to a row as {type(value).__name__}. "
+        "Bind a str, int, float, bool or None."
+    )
