@@ -1,0 +1,191 @@
+"""Finds the piece of source that a function or a class was made from."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any
+
+from fluxio.compiler.fingerprint.origin import module_of
+from fluxio.compiler.fingerprint.syntax import FunctionNode
+
+# Code from `exec` shares these names, and some versions of Python keep other text under them.
+_NAMELESS = frozenset({"<string>", "<stdin>", "<unknown>"})
+
+_VARIADIC_POSITIONAL = 0x04
+_VARIADIC_KEYWORD = 0x08
+
+# `warnings.catch_warnings` changes state of the whole process.
+_parsing = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definitions:
+    """The functions of one file by first line and name, and its classes by qualified name."""
+
+    functions: Mapping[tuple[int, str], list[FunctionNode]]
+    classes: Mapping[str, list[ast.ClassDef]]
+
+
+def function_node(function: FunctionType) -> FunctionNode | None:
+    """The syntax of a function, or None where its source cannot be found.
+
+    `inspect.getsource` cannot tell lambdas in one statement apart and returns text that may not
+    parse. Here the whole file is parsed, and the node is found by the line, name and parameters
+    that the code object remembers; among lambdas the columns of its instructions decide.
+    """
+    code = function.__code__
+    found = [
+        node
+        for node in _file_definitions(code.co_filename, function.__globals__).functions.get(
+            (code.co_firstlineno, code.co_name), ()
+        )
+        if _fits(node, code)
+    ]
+    if len(found) > 1:
+        found = _innermost_around(found, code)
+    return found[0] if len(found) == 1 else None
+
+
+def class_nodes(kind: type) -> list[ast.ClassDef]:
+    """The definitions of a class in its file, in order; empty where there is no source.
+
+    Several definitions may share a name (`if ...: class A: ... else: class A: ...`). The lines of
+    the methods tell which one it is; a class without methods is described by all of them.
+    """
+    methods = [function.__code__ for function in own_functions(kind)]
+    module = sys.modules.get(module_of(kind))
+    scope: dict[str, Any] = vars(module) if module else {}
+    file = methods[0].co_filename if methods else scope.get("__file__")
+    if not isinstance(file, str):
+        return []
+    found = _file_definitions(file, scope).classes.get(kind.__qualname__, [])
+    around = [
+        node
+        for node in found
+        if all(node.lineno <= code.co_firstlineno <= (node.end_lineno or 0) for code in methods)
+    ]
+    return around if methods else found
+
+
+def own_functions(kind: type) -> Iterator[FunctionType]:
+    """The functions written in the body of a class, without inherited and generated ones."""
+    for attribute in vars(kind).values():
+        match attribute:
+            case staticmethod() | classmethod():
+                function: object = attribute.__func__
+            case property():
+                function = attribute.fget
+            case _:
+                function = attribute
+        if type(function) is FunctionType and function.__code__.co_qualname == (
+            f"{kind.__qualname__}.{function.__code__.co_name}"
+        ):
+            yield function
+
+
+def _file_definitions(filename: str, scope: dict[str, Any]) -> Definitions:
+    if filename in _NAMELESS:
+        return Definitions(functions={}, classes={})
+    linecache.checkcache(filename)
+    # The scope leads to the loader, which knows the source inside a zip archive.
+    return _definitions("".join(linecache.getlines(filename, scope)))
+
+
+@lru_cache(maxsize=8)
+def _definitions(source: str) -> Definitions:
+    functions: defaultdict[tuple[int, str], list[FunctionNode]] = defaultdict(list)
+    classes: defaultdict[str, list[ast.ClassDef]] = defaultdict(list)
+    pending: list[tuple[ast.AST, str]] = [(_parse(source), "")]
+    while pending:
+        parent, prefix = pending.pop()
+        for node in ast.iter_child_nodes(parent):
+            inner = prefix
+            match node:
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    functions[_first_line(node), node.name].append(node)
+                    inner = f"{prefix}{node.name}.<locals>."
+                case ast.Lambda():
+                    functions[node.lineno, "<lambda>"].append(node)
+                case ast.ClassDef():
+                    classes[f"{prefix}{node.name}"].append(node)
+                    inner = f"{prefix}{node.name}."
+                case _:
+                    pass
+            pending.append((node, inner))
+    for nodes in classes.values():
+        nodes.sort(key=lambda node: node.lineno)
+    return Definitions(functions=dict(functions), classes=dict(classes))
+
+
+def _parse(source: str) -> ast.Module:
+    try:
+        with _parsing, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module(body=[], type_ignores=[])  # such as a page of documentation
+
+
+def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    # A code object starts at its first decorator, a node at its `def`.
+    return node.decorator_list[0].lineno if node.decorator_list else node.lineno
+
+
+def _fits(node: FunctionNode, code: CodeType) -> bool:
+    arguments = node.args
+    shape = (
+        len(arguments.posonlyargs),
+        len(arguments.posonlyargs) + len(arguments.args),
+        len(arguments.kwonlyargs),
+        arguments.vararg is not None,
+        arguments.kwarg is not None,
+    )
+    last = node.end_lineno or node.lineno
+    # A file that was edited after its import often fails here, and then its text is not used.
+    return shape == (
+        code.co_posonlyargcount,
+        code.co_argcount,
+        code.co_kwonlyargcount,
+        bool(code.co_flags & _VARIADIC_POSITIONAL),
+        bool(code.co_flags & _VARIADIC_KEYWORD),
+    ) and all(code.co_firstlineno <= line <= last for _, _, line in code.co_lines() if line)
+
+
+def _innermost_around(nodes: list[FunctionNode], code: CodeType) -> list[FunctionNode]:
+    places = [
+        ((line, column), (end_line, end_column))
+        for line, end_line, column, end_column in code.co_positions()
+        if line is not None and end_line is not None
+        # Without columns nothing can be told apart; bookkeeping instructions take up no room.
+        if column is not None and end_column is not None
+        if (line, column) != (end_line, end_column)
+    ]
+    if not places:
+        return []
+    start, end = min(place[0] for place in places), max(place[1] for place in places)
+    around = [
+        (span, node)
+        for node in nodes
+        if isinstance(node, ast.Lambda)
+        and (span := _span(node.body))[0] <= start
+        and end <= span[1]
+    ]
+    # Bodies nest or lie apart, so the one that starts last is the innermost.
+    around.sort(key=lambda found: found[0])
+    return [node for _, node in around[-1:]]
+
+
+def _span(node: ast.expr) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (
+        (node.lineno, node.col_offset),
+        (node.end_lineno or node.lineno, node.end_col_offset or node.col_offset),
+    )
