@@ -1,0 +1,80 @@
+"""Checkpoints in Redis, for runs that any process with the same server may go on with."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from redis.asyncio import Redis
+
+from fluxio.store.base import Checkpoint, CheckpointStore
+from fluxio.store.redis.connections import GivenConnections, RedisConnections, connections_to
+from fluxio.store.redis.journal import RedisJournal
+from fluxio.store.snapshot import checkpoint_from_rows
+
+
+class RedisStore(CheckpointStore):
+    """Keeps runs in Redis; works in many threads and over successive event loops.
+
+    Args:
+        url: redis://, rediss:// or unix://, as redis-py reads it.
+        ttl: seconds that a run stays after its last write; None keeps runs until they are deleted.
+        key_prefix: what all keys begin with.
+        client: an async client to use instead of `url`; it serves one event loop, and whoever made
+            it closes it.
+
+    Raises:
+        ValueError: `ttl` is not above 0, or the URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379",
+        ttl: float | None = 86400,
+        key_prefix: str = "fluxio:checkpoint",
+        client: Redis | None = None,
+    ) -> None:
+        if ttl is not None and not ttl > 0:
+            raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None for no limit.")
+        self._connections: RedisConnections = (
+            connections_to(url) if client is None else GivenConnections(client)
+        )
+        self._journal = RedisJournal(self._connections, key_prefix=key_prefix, ttl=ttl)
+
+    def journal(self) -> RedisJournal:
+        """The journal, which works on the same runs as the four methods."""
+        return self._journal
+
+    async def save(self, checkpoint: Checkpoint) -> None:
+        """Append the whole state to the run's log, beginning it where the run is unknown.
+
+        Raises:
+            RunIDInUseError: the run is being executed.
+        """
+        await self._journal.append_snapshot(checkpoint)
+
+    async def load(self, run_id: str) -> Checkpoint | None:
+        """The newest checkpoint of a run, None where there is none.
+
+        Raises:
+            CorruptCheckpointError: what is kept is not what was written.
+        """
+        found = await self._journal.newest_state(run_id)
+        return None if found is None else checkpoint_from_rows(*found)
+
+    async def delete(self, run_id: str) -> None:
+        """Forget a run; whoever executes it loses it. Unknown ids are fine."""
+        await self._journal.forget(run_id)
+
+    async def exists(self, run_id: str) -> bool:
+        """Whether the run is kept."""
+        return await self._journal.run(run_id) is not None
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; later use connects again."""
+        await self._connections.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
