@@ -1,0 +1,28 @@
+"""The app's entry in INSTALLED_APPS: what happens once while Django starts."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+from fluxio.runtime.environment import set_default_environment
+from fluxio_django import registry
+from fluxio_django.checks import register_checks
+from fluxio_django.environment import django_environment
+from fluxio_django.journal import forget_noted_versions
+
+
+class FluxioConfig(AppConfig):
+    """Durable pipelines for Django."""
+
+    name = "fluxio_django"
+    verbose_name = _("Pipelines")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Give the runtime Django's ports, then find the pipelines of all apps."""
+        set_default_environment(django_environment())
+        register_checks()
+        post_migrate.connect(forget_noted_versions, dispatch_uid="fluxio_django.versions")
+        registry.autodiscover()

@@ -1,0 +1,112 @@
+"""How a run is claimed: one request to own it, over as many tries as it takes."""
+
+from __future__ import annotations
+
+from secrets import randbits
+
+from django.db import IntegrityError
+
+from fluxio.errors import CheckpointVersionError, StoreError
+from fluxio.runtime.owner import is_provably_dead
+from fluxio.store.admission import check_admission, version_changed
+from fluxio.store.base import Claim, Opening, OpenMode, RunRecord
+from fluxio.types import RunStatus
+from fluxio_django.records import SeenRun, record_to_begin
+from fluxio_django.tables import Tables
+
+_RACES = 10
+"""How often a run may change between being seen and being claimed."""
+_FIRST_TOKEN_BITS = 32
+_TOKEN_STEP_BITS = 16
+
+
+class Admission:
+    """One opening; call it until it gives a claim or refuses.
+
+    A run is looked at and then claimed by an update that matches it only as it was seen, so that
+    two executions can never both be let in.
+
+    Tokens begin at random, so that those of a run that was deleted never hold for another one made
+    under its id; and they grow by random steps, so that a try whose answer was lost with the
+    connection is recognised by the next one.
+    """
+
+    def __init__(self, tables: Tables, opening: Opening) -> None:
+        self._tables = tables
+        self._opening = opening
+        # What our try would leave behind, from its start until its outcome is known.
+        self._unanswered: tuple[int, RunStatus] | None = None
+
+    def __call__(self) -> Claim:
+        """Take the run; see `Journal.open` for what is refused."""
+        lost_answer = self._unanswered
+        if self._opening.mode is not OpenMode.TAKE and lost_answer is None:
+            claim = self._begin()
+            if claim is not None:
+                return claim
+        for _ in range(_RACES):
+            seen = self._tables.runs.seen(self._opening.run_id)
+            if seen is None:
+                check_admission(self._opening, None, busy=False)
+                claim = self._begin()
+            elif lost_answer is not None and self._is_ours(seen.record, lost_answer[0]):
+                claim = self._claim(seen.record, lost_answer[1])
+            else:
+                claim = self._take(seen)
+            if claim is not None:
+                return claim
+        raise StoreError(
+            f"Run {self._opening.run_id!r} changed {_RACES} times while it was being claimed. "
+            "Try again."
+        )
+
+    def _begin(self) -> Claim | None:
+        start = self._opening.start
+        if start is None:
+            raise ValueError(f"Opening {self._opening.run_id!r} needs a start row to create it.")
+        record = record_to_begin(self._opening, start, randbits(_FIRST_TOKEN_BITS))
+        self._unanswered = record.token, RunStatus.QUEUED
+        try:
+            begun = self._tables.runs.begin(record, self._opening.lease_seconds, [start])
+        except IntegrityError:
+            begun = False
+        self._unanswered = None
+        return self._claim(record, RunStatus.QUEUED) if begun else None
+
+    def _take(self, seen: SeenRun) -> Claim | None:
+        owner_is_dead = self._owner_is_dead(seen)
+        self._check(seen, busy=seen.held and not owner_is_dead)
+        token = seen.record.token + 1 + randbits(_TOKEN_STEP_BITS)
+        self._unanswered = token, seen.record.status
+        runs = self._tables.runs
+        claim = runs.take if self._opening.mode is OpenMode.TAKE else runs.restart
+        taken = claim(seen, self._opening, token, owner_is_dead=owner_is_dead)
+        self._unanswered = None
+        return self._claim(taken.record, seen.record.status) if taken is not None else None
+
+    def _check(self, seen: SeenRun, *, busy: bool) -> None:
+        try:
+            check_admission(self._opening, seen.record, busy=busy)
+        except CheckpointVersionError:
+            known = self._tables.versions.manifest(seen.record.pipeline, seen.record.version)
+            changes = known.changes_to(self._opening.manifest) if known is not None else ()
+            raise version_changed(seen.record, self._opening.version, changes) from None
+
+    def _owner_is_dead(self, seen: SeenRun) -> bool:
+        """Whether the lease need not be waited for, since its holder is gone from this machine."""
+        owner = seen.record.owner
+        return seen.held and owner is not None and is_provably_dead(owner)
+
+    def _is_ours(self, record: RunRecord, token: int) -> bool:
+        return (record.token, record.owner) == (token, self._opening.owner)
+
+    def _claim(self, record: RunRecord, previous: RunStatus) -> Claim:
+        return Claim(
+            run_id=record.run_id,
+            token=record.token,
+            owner=self._opening.owner,
+            attempt=record.attempt,
+            head=record.head,
+            lease_seconds=self._opening.lease_seconds,
+            previous=previous,
+        )

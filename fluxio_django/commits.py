@@ -1,0 +1,100 @@
+"""How a commit is made and proved, and how one is recognised whose answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from django.db import IntegrityError, transaction
+
+from fluxio.errors import FluxioError, StoreError
+from fluxio.store import refusals
+from fluxio.store.base import Claim, Commit, Row, RunRecord
+from fluxio.types import RunStatus
+from fluxio_django.conf import settings
+from fluxio_django.tables import Tables
+
+
+def check_rows(run_id: str, rows: Sequence[Row]) -> None:
+    """Refuse rows that no database should be asked to keep.
+
+    Raises:
+        StoreError: one exceeds FLUXIO["MAX_PAYLOAD_BYTES"], or they do not follow each other.
+    """
+    limit = settings().max_payload_bytes
+    for row in rows:
+        if row.size > limit:
+            raise StoreError(
+                f"Step {row.step or row.kind.value!r} of run {run_id!r} is {row.size:,} bytes to "
+                f"store; FLUXIO['MAX_PAYLOAD_BYTES'] allows {limit:,}. Keep large values elsewhere "
+                "and put a reference to them into the context, or raise the limit.",
+                run_id=run_id,
+                sequence=row.sequence,
+            )
+    for before, row in pairwise(rows):
+        if row.sequence != before.sequence + 1:
+            raise refusals.out_of_order(run_id, before.sequence, row.sequence)
+
+
+class Committing:
+    """One commit; call it until it returns or refuses.
+
+    A try whose answer was lost with the connection may have been applied. The next one then finds
+    the record moved on, and its own row there. It cannot be too early to see that, because it waits
+    for the run's row as long as the first try holds it.
+    """
+
+    def __init__(self, tables: Tables, claim: Claim, commit: Commit) -> None:
+        self._tables = tables
+        self._claim = claim
+        self._commit = commit
+        self._answer_lost = False
+
+    def __call__(self) -> None:
+        """Append the rows and move the record.
+
+        Raises:
+            LeaseLostError: the claim no longer holds; nothing was written.
+            StoreError: the rows do not follow the newest one; nothing was written.
+        """
+        repeated, self._answer_lost = self._answer_lost, True
+        try:
+            committed = self._tables.runs.commit(self._claim, self._commit)
+        except IntegrityError:
+            committed = False
+        self._answer_lost = repeated
+        if committed:
+            return
+        seen = self._tables.runs.seen(self._claim.run_id)
+        record = seen.record if seen is not None else None
+        if not (repeated and self._is_recorded(record)):
+            raise refusal(record, self._claim, self._commit)
+
+    def was_applied(self) -> bool:
+        """Whether the commit is recorded; waits while it is still under way."""
+        with transaction.atomic(using=self._tables.alias):
+            run = self._tables.runs.filter(run_id=self._claim.run_id)
+            list(run.select_for_update().values_list("pk"))
+            seen = self._tables.runs.seen(self._claim.run_id)
+            return self._is_recorded(seen.record if seen is not None else None)
+
+    def _is_recorded(self, record: RunRecord | None) -> bool:
+        if record is None:
+            return False
+        ours = record.token == self._claim.token
+        if not self._commit.rows:
+            return ours and record.status is self._commit.status
+        # A run that has ended is nobody's: a later claim does not undo that this commit ended it.
+        ended = self._commit.status is not RunStatus.RUNNING
+        return (ours or ended) and self._tables.rows.holds(
+            self._claim.run_id, self._commit.rows[-1]
+        )
+
+
+def refusal(record: RunRecord | None, claim: Claim, commit: Commit) -> FluxioError:
+    """The error for a commit that did not match the run's record."""
+    if record is None:
+        return refusals.run_vanished(claim)
+    if (record.token, record.owner) != (claim.token, claim.owner) or not commit.rows:
+        return refusals.lease_lost(claim)
+    return refusals.out_of_order(claim.run_id, record.head, commit.rows[0].sequence)

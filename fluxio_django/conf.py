@@ -1,0 +1,175 @@
+"""The FLUXIO setting: one dict, read when it is first needed, as a typed frozen object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from fluxio.errors import ConfigurationError
+from fluxio.store.base import CheckpointStore
+
+DISPATCHERS = ("inline", "eager")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What FLUXIO says; each key is the name of a field in capitals.
+
+    `store` is a CheckpointStore, or the dotted path of one or of a class that needs no arguments;
+    durable pipelines that name no store use it. `database` is the alias of the database that keeps
+    runs. `lease_seconds` is how long a claim holds without a heartbeat, `sweep_seconds` how often
+    expired leases are looked for, and `max_takeovers` how often a run may lose its worker before it
+    is given up. `max_payload_bytes` bounds what one row stores. `dispatcher` says who executes what
+    was enqueued: "inline", threads of the process; "eager", the caller.
+    """
+
+    store: str | CheckpointStore = "fluxio_django.DjangoStore"
+    database: str = "default"
+    lease_seconds: float = 30.0
+    sweep_seconds: float = 10.0
+    max_takeovers: int = 5
+    max_payload_bytes: int = 10 * 1024 * 1024
+    dispatcher: str = "inline"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something in FLUXIO that was passed over. `key` is None when FLUXIO itself is no dict."""
+
+    key: str | None
+    known: bool
+    message: str
+    hint: str
+
+
+def settings() -> Settings:
+    """What FLUXIO says now; defaults stand in for what it says wrongly."""
+    return _read()[0]
+
+
+def problems() -> tuple[Problem, ...]:
+    """What was passed over in FLUXIO."""
+    return _read()[1]
+
+
+@cache
+def default_store() -> CheckpointStore:
+    """The store of durable pipelines that name none.
+
+    Raises:
+        ConfigurationError: FLUXIO["STORE"] leads to no store.
+    """
+    chosen = settings().store
+    if isinstance(chosen, CheckpointStore):
+        return chosen
+    try:
+        found = import_string(chosen)
+    except ImportError as problem:
+        raise _no_store(chosen, f"cannot be imported: {problem}") from problem
+    if isinstance(found, CheckpointStore):
+        return found
+    if not (isinstance(found, type) and issubclass(found, CheckpointStore)):
+        raise _no_store(chosen, "is no CheckpointStore")
+    try:
+        return found()
+    except TypeError as problem:
+        raise _no_store(chosen, f"cannot be built without arguments: {problem}") from problem
+
+
+def _no_store(chosen: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"FLUXIO['STORE'] is {chosen!r}, which {reason}. Use the dotted path of a store that needs "
+        "no arguments, e.g. 'fluxio_django.DjangoStore', or put a store itself into FLUXIO."
+    )
+
+
+@cache
+def _read() -> tuple[Settings, tuple[Problem, ...]]:
+    given = getattr(django_settings, "FLUXIO", {})
+    if not isinstance(given, Mapping):
+        problem = Problem(
+            key=None,
+            known=False,
+            message=f"FLUXIO is {type(given).__name__}, not a dict.",
+            hint="Write FLUXIO = {...}, or leave it out to use the defaults.",
+        )
+        return Settings(), (problem,)
+    accepted: dict[str, Any] = {}
+    passed_over: list[Problem] = []
+    for key, value in given.items():
+        rule = _RULES.get(key)
+        if rule is None:
+            passed_over.append(_unknown(key))
+        elif not rule.accepts(value):
+            passed_over.append(_unfit(key, value, rule.wanted))
+        else:
+            accepted[key.lower()] = value
+    return Settings(**accepted), tuple(passed_over)
+
+
+def _unknown(key: object) -> Problem:
+    return Problem(
+        key=str(key),
+        known=False,
+        message=f"FLUXIO has an unknown key {key!r}.",
+        hint=f"Known keys: {', '.join(_RULES)}.",
+    )
+
+
+def _unfit(key: str, value: object, wanted: str) -> Problem:
+    return Problem(
+        key=key,
+        known=True,
+        message=f"FLUXIO[{key!r}] is {value!r}; the default is used instead.",
+        hint=f"Give {wanted}.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    accepts: Callable[[Any], bool]
+    wanted: str
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_seconds(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and value > 0
+
+
+def _is_store(value: object) -> bool:
+    return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
+
+
+_RULES = {
+    "STORE": _Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
+    "DATABASE": _Rule(
+        lambda value: isinstance(value, str) and value != "", "an alias of DATABASES"
+    ),
+    "LEASE_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
+    "SWEEP_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
+    "MAX_TAKEOVERS": _Rule(_is_whole, "a whole number above 0"),
+    "MAX_PAYLOAD_BYTES": _Rule(_is_whole, "a whole number of bytes above 0"),
+    "DISPATCHER": _Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
+}
+assert set(_RULES) == {field.name.upper() for field in fields(Settings)}
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "FLUXIO":
+        _read.cache_clear()
+        default_store.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="fluxio_django.conf")

@@ -1,0 +1,106 @@
+"""What the errors of a database mean: try again, connect anew, or give up."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, TypeVar
+
+from django.db import (
+    DataError,
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+)
+
+from fluxio.errors import StoreError
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+Result = TypeVar("Result")
+
+PAUSES = (0.0, 0.02, 0.1, 0.3, 1.0, 2.0)
+"""Seconds to wait before each new try, on average; there is one try more than pauses."""
+
+# Serialization failure, deadlock, lock not available.
+_POSTGRESQL_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+# Record changed since last read, lock wait timeout, deadlock.
+_MYSQL_CONFLICTS = frozenset({1020, 1205, 1213})
+_SQLITE_CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_SQLITE_PRIMARY_CODE = 0xFF
+
+
+class Fault(Enum):
+    """What to do about a database error."""
+
+    CONFLICT = auto()
+    """Others were in the way and nothing was applied: try again."""
+    LOST = auto()
+    """The connection failed, so the outcome is unknown: connect anew, look, and try again."""
+    FATAL = auto()
+    """It would fail again."""
+
+
+def fault_of(error: Error, connection: BaseDatabaseWrapper) -> Fault:
+    """Tell the faults apart by the driver's own code."""
+    cause = error.__cause__
+    match connection.vendor:
+        case "postgresql":
+            conflict = getattr(cause, "sqlstate", None) in _POSTGRESQL_CONFLICTS
+        case "mysql":
+            conflict = bool(error.args) and error.args[0] in _MYSQL_CONFLICTS
+        case _:
+            code = getattr(cause, "sqlite_errorcode", None) or 0
+            conflict = code & _SQLITE_PRIMARY_CODE in _SQLITE_CONFLICTS
+    if conflict:
+        return Fault.CONFLICT
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return Fault.LOST
+    return Fault.FATAL
+
+
+def surely(alias: str, work: Callable[[], Result]) -> Result:
+    """Call `work` until the database answers, a bounded number of times.
+
+    `work` is repeated after conflicts and lost connections, so it has to recognise what an earlier
+    try of it did. In a transaction of the caller nothing is repeated: it is broken by then.
+
+    Raises:
+        StoreError: the database failed for good.
+    """
+    connection = connections[alias]
+    pauses = () if connection.in_atomic_block else PAUSES
+    for pause in (*pauses, None):
+        try:
+            return work()
+        except Error as error:
+            fault = fault_of(error, connection)
+            if pause is None or fault is Fault.FATAL:
+                raise store_error(alias, error) from error
+            if fault is Fault.LOST:
+                connection.close()
+        wait(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def wait(seconds: float) -> None:
+    """Let others go first; the time is spread, so that rivals do not meet again."""
+    time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def store_error(alias: str, error: Error) -> StoreError:
+    """The error for what a database could not do."""
+    reason = str(error).partition("\n")[0]
+    remedy = "What was recorded before is untouched; resume the run when the database is back."
+    if isinstance(error, ProgrammingError) or reason.startswith("no such table"):
+        remedy = "Run `manage.py migrate` on it."
+    elif isinstance(error, DataError):
+        remedy = "A value does not fit its column; shorten the pipeline's or the stage's name."
+    return StoreError(f"Database {alias!r} failed: {reason}. {remedy}", alias=alias)

@@ -1,0 +1,352 @@
+"""Every conditional UPDATE: who may take a run, and who still owns it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import islice, zip_longest
+from operator import or_
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from django.db import connections, models, transaction
+from django.db.models import (
+    BooleanField,
+    ExpressionWrapper,
+    F,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    Subquery,
+)
+from django.db.models.functions import Coalesce
+
+from fluxio.program import Manifest
+from fluxio.store.admission import no_checkpoint
+from fluxio.store.base import Claim, Commit, Opening, Row, RunRecord
+from fluxio.store.refusals import row_damaged
+from fluxio.types import RunStatus
+from fluxio_django.clock import DatabaseTime
+from fluxio_django.records import RECORD_FIELDS, ROW_FIELDS, SeenRun, record_of, row_of
+from fluxio_django.statements import (
+    Statements,
+    begin_parameters,
+    fence_parameters,
+    rows_parameters,
+    statements_of,
+)
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+Instance = TypeVar("Instance", bound=models.Model, covariant=True)
+
+_RENEWED_AT_ONCE = 100
+
+
+class RunQuerySet(models.QuerySet[Instance]):
+    """Runs, and the only ways to change one. Name the database first: `.using(alias)`."""
+
+    def seen(self, run_id: str) -> SeenRun | None:
+        """The run as it stands, None where it is unknown; one query."""
+        return next(iter(self.filter(run_id=run_id).order_by().as_seen()), None)
+
+    def as_seen(self) -> list[SeenRun]:
+        """The runs as the core knows them; one query."""
+        held = Q(status=RunStatus.RUNNING) & Q(lease_expires_at__gt=DatabaseTime())
+        runs = self.annotate(held=ExpressionWrapper(held, output_field=BooleanField()))
+        return [
+            SeenRun(pk=pk, held=bool(is_held), record=record_of(values, self._connection))
+            for pk, is_held, *values in runs.values_list("pk", "held", *RECORD_FIELDS)
+        ]
+
+    def log(self, run_id: str, first: int, last: int | None) -> list[Row]:
+        """Rows of a run with `first <= sequence <= last`, ascending; one query.
+
+        Raises:
+            CorruptCheckpointError: the run's record tells of a row that is not there.
+        """
+        wanted = Q(checkpoints__sequence__gte=first)
+        if last is not None:
+            wanted &= Q(checkpoints__sequence__lte=last)
+        found = (
+            self.filter(run_id=run_id)
+            .annotate(log=FilteredRelation("checkpoints", condition=wanted))
+            .order_by("log__sequence")
+            .values_list("head", *(f"log__{name}" for name in ROW_FIELDS))
+        )
+        found = list(found)
+        rows = [row_of(values, self._connection) for _, *values in found if values[0] is not None]
+        head = found[0][0] if found else -1
+        due = range(max(first, 0), (head if last is None else min(head, last)) + 1)
+        for sequence, row in zip_longest(due, rows):
+            if row is None or row.sequence != sequence:
+                missing = due.start if sequence is None else sequence
+                raise row_damaged(run_id, missing, "is missing")
+        return rows
+
+    def newest_full(self, run_id: str, upto: int | None) -> int:
+        """The sequence of the newest full row of a run, at or before `upto`; one query.
+
+        Raises:
+            NoCheckpointError: the run is unknown.
+            CorruptCheckpointError: it has no such row, though every run begins with one.
+        """
+        full = self._rows.filter(run=OuterRef("pk"), full=True).order_by("-sequence")
+        if upto is not None:
+            full = full.filter(sequence__lte=upto)
+        newest = self.filter(run_id=run_id).order_by()
+        for sequence in newest.values_list(Subquery(full.values("sequence")[:1]), flat=True):
+            if sequence is None:
+                raise row_damaged(run_id, 0, "is missing")
+            return int(sequence)
+        raise no_checkpoint(run_id)
+
+    def lapsed(self) -> Self:
+        """Runs whose owner let the lease expire, by the clock of the database."""
+        return self.filter(_LAPSED, status=RunStatus.RUNNING)
+
+    def begin(self, record: RunRecord, lease_seconds: float, rows: Sequence[Row]) -> bool:
+        """Insert a run with its first rows; False, and nothing done, where the id is taken.
+
+        On PostgreSQL this is one statement. Elsewhere a taken id is an IntegrityError.
+        """
+        run = begin_parameters(record, lease_seconds, self._connection)
+        if self._connection.vendor == "postgresql":
+            statement = self._statements.many(self._statements.begin_with_rows, len(rows))
+            values = rows_parameters(rows, self._connection)
+            return self._execute(statement, [*run, *values]) > 0
+        with transaction.atomic(using=self.db):
+            self._execute(self._statements.begin, run)
+            self._append(record.run_id, rows)
+        return True
+
+    def take(
+        self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool
+    ) -> SeenRun | None:
+        """Claim a run whose history stays; None when it changed since it was seen.
+
+        It is read again after the claim: nobody else can write by then, so its head is the newest.
+        """
+        with transaction.atomic(using=self.db):
+            taken = self._claimable(seen, owner_is_dead).update(
+                **_claiming(opening, token),
+                takeovers=_takeovers(seen.record),
+                started_at=Coalesce("started_at", DatabaseTime()),
+            )
+            return self.seen(opening.run_id) if taken else None
+
+    def restart(
+        self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool
+    ) -> SeenRun | None:
+        """Claim a run, delete its history and begin with `opening.start`; None as with `take`.
+
+        The run itself stays, so that its token goes on growing and old owners stay fenced out.
+        """
+        start = opening.start
+        assert start is not None
+        with transaction.atomic(using=self.db):
+            taken = self._claimable(seen, owner_is_dead).update(
+                **_claiming(opening, token),
+                version=opening.version,
+                attempt=start.attempt,
+                head=start.sequence,
+                ip=start.ip,
+                step=opening.step,
+                takeovers=0,
+                parent=opening.parent or "",
+                parent_sequence=opening.parent_sequence,
+                error="",
+                created_at=DatabaseTime(),
+                started_at=DatabaseTime(),
+            )
+            if not taken:
+                return None
+            self._rows.filter(run=seen.pk).delete()
+            self._append(opening.run_id, [start])
+            return self.seen(opening.run_id)
+
+    def replace(self, seen: SeenRun, record: RunRecord, row: Row) -> bool:
+        """Append a row to a run nobody executes, and set its record; False when it changed."""
+        with transaction.atomic(using=self.db):
+            changed = self._claimable(seen, owner_is_dead=False).update(
+                version=record.version,
+                status=record.status.value,
+                attempt=row.attempt,
+                head=row.sequence,
+                ip=record.ip,
+                step=record.step,
+                error=record.error,
+                token=F("token") + 1,
+                owner="",
+                lease_expires_at=None,
+                updated_at=DatabaseTime(),
+                finished_at=None if record.status.is_open else DatabaseTime(),
+            )
+            if changed:
+                self._append(record.run_id, [row])
+        return changed == 1
+
+    def commit(self, claim: Claim, commit: Commit) -> bool:
+        """Append rows and move the record; False, and nothing done, when the claim is lost.
+
+        PostgreSQL does it in one statement, in which rows can only come from the run that the fence
+        let through. Elsewhere a short transaction ends with the fence.
+        """
+        if not commit.rows or self._connection.vendor == "postgresql":
+            return self.commit_within(claim, commit)
+        with transaction.atomic(using=self.db):
+            kept = self.commit_within(claim, commit)
+            if not kept:
+                transaction.set_rollback(True, using=self.db)
+        return kept
+
+    def commit_within(self, claim: Claim, commit: Commit) -> bool:
+        """Do as `commit`, in a transaction of the caller, who rolls it back after a False."""
+        fence = fence_parameters(claim, commit, self._connection)
+        if not commit.rows:
+            return self._execute(self._statements.fence, fence) == 1
+        if self._connection.vendor == "postgresql":
+            statement = self._statements.many(self._statements.commit_with_rows, len(commit.rows))
+            values = rows_parameters(commit.rows, self._connection)
+            return self._execute(statement, [*fence, *values]) > 0
+        self._append(claim.run_id, commit.rows)
+        return self._execute(self._statements.fence_head, fence) == 1
+
+    def renew(self, claims: Sequence[Claim]) -> int:
+        """Extend the leases of the claims that still hold, and say how many those are.
+
+        Runs whose row is locked are passed over where the database can: somebody is committing, or
+        holds a transaction open, and the other leases must not wait for that.
+        """
+        by_lease: dict[float, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            by_lease[claim.lease_seconds].append(claim)
+        renewed = 0
+        for seconds, group in by_lease.items():
+            for batch in _batches(group, _RENEWED_AT_ONCE):
+                renewed += self._renew(batch, seconds)
+        return renewed
+
+    def bury(self, seen: SeenRun, reason: str) -> bool:
+        """Give a run up whose lease expired; False when it changed since it was seen."""
+        buried = self._claimable(seen, owner_is_dead=False).update(
+            status=RunStatus.DEAD.value,
+            error=reason,
+            token=F("token") + 1,
+            owner="",
+            lease_expires_at=None,
+            updated_at=DatabaseTime(),
+            finished_at=DatabaseTime(),
+        )
+        return buried == 1
+
+    def forget(self, run_id: str) -> None:
+        """Delete a run and its rows; whoever executes it loses it. Unknown ids are fine."""
+        with transaction.atomic(using=self.db):
+            # The update comes first to lock the run: a commit under way has ended by then.
+            self.filter(run_id=run_id).update(token=F("token") + 1)
+            self.filter(run_id=run_id).delete()
+
+    @property
+    def _connection(self) -> BaseDatabaseWrapper:
+        return connections[self.db]
+
+    @property
+    def _rows(self) -> CheckpointQuerySet[Any]:
+        rows: CheckpointQuerySet[Any] = self._row_model.objects.using(self.db)
+        return rows
+
+    @property
+    def _row_model(self) -> Any:
+        return self.model._meta.get_field("checkpoints").related_model
+
+    @property
+    def _statements(self) -> Statements:
+        return statements_of(self.db, self.model, self._row_model)
+
+    def _claimable(self, seen: SeenRun, owner_is_dead: bool) -> Self:
+        """The run, if it is as it was seen and nobody can be executing it."""
+        same = self.filter(pk=seen.pk, token=seen.record.token, status=seen.record.status.value)
+        if seen.record.status is not RunStatus.RUNNING:
+            return same
+        if owner_is_dead:
+            return same.filter(owner=seen.record.owner or "")
+        return same.filter(_LAPSED)
+
+    def _renew(self, claims: Sequence[Claim], seconds: float) -> int:
+        ours = (Q(run_id=claim.run_id, token=claim.token, owner=claim.owner) for claim in claims)
+        held = self.filter(reduce(or_, ours), status=RunStatus.RUNNING).order_by()
+        lease = DatabaseTime(seconds)
+        if not self._connection.features.has_select_for_update_skip_locked:
+            return held.update(lease_expires_at=lease)
+        with transaction.atomic(using=self.db):
+            free = list(held.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            return self.filter(pk__in=free).update(lease_expires_at=lease) if free else 0
+
+    def _append(self, run_id: str, rows: Sequence[Row]) -> None:
+        for row in rows:
+            values = rows_parameters([row], self._connection)
+            self._execute(self._statements.append, [*values, run_id])
+
+    def _execute(self, statement: str, parameters: Sequence[Any]) -> int:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return int(cursor.rowcount)
+
+
+class CheckpointQuerySet(models.QuerySet[Instance]):
+    """Rows of runs' logs. Name the database first: `.using(alias)`."""
+
+    def holds(self, run_id: str, row: Row) -> bool:
+        """Whether exactly this row is kept."""
+        kept = self.filter(run__run_id=run_id, sequence=row.sequence, digest=row.digest)
+        return kept.exists()
+
+
+class VersionQuerySet(models.QuerySet[Instance]):
+    """Versions of pipelines. Name the database first: `.using(alias)`."""
+
+    def note(self, pipeline: str, version: str, manifest: Manifest) -> None:
+        """Keep a version's manifest, if it is not kept yet; any number of processes may do so."""
+        if self.filter(pipeline=pipeline, version=version).exists():
+            return
+        text = json.dumps(manifest.to_rows())
+        found = self.model(pipeline=pipeline, version=version, manifest=text)
+        self.bulk_create([found], ignore_conflicts=True)
+
+    def manifest(self, pipeline: str, version: str) -> Manifest | None:
+        """The manifest of a version, None where it is unknown."""
+        known = self.filter(pipeline=pipeline, version=version).values_list("manifest", flat=True)
+        for text in known:
+            return Manifest.from_rows(json.loads(text))
+        return None
+
+
+# A run that is running without a lease was put there by hand; nobody executes it either.
+_LAPSED = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=DatabaseTime())
+
+
+def _claiming(opening: Opening, token: int) -> dict[str, Any]:
+    return {
+        "pipeline": opening.pipeline,
+        "status": RunStatus.RUNNING.value,
+        "token": token,
+        "owner": opening.owner,
+        "lease_expires_at": DatabaseTime(opening.lease_seconds),
+        "updated_at": DatabaseTime(),
+        "finished_at": None,
+    }
+
+
+def _takeovers(record: RunRecord) -> int:
+    """A claim after expiry counts; one of a finished run is somebody's wish and begins anew."""
+    if record.status is RunStatus.RUNNING:
+        return record.takeovers + 1
+    return record.takeovers if record.status.is_open else 0
+
+
+def _batches(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
+    remaining = iter(claims)
+    while batch := list(islice(remaining, size)):
+        yield batch

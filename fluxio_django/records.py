@@ -1,0 +1,116 @@
+"""Where the core's records meet the columns of our tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from fluxio.store.base import Opening, Row, RowKind, RunRecord
+from fluxio.types import RunStatus
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+RECORD_FIELDS = tuple(field.name for field in fields(RunRecord))
+"""The fields of `RunRecord`, which `Run` has under the same names."""
+
+ROW_FIELDS = tuple(field.name for field in fields(Row))
+"""The fields of `Row`, which `Checkpoint` has under the same names."""
+
+ROW_COLUMNS = (*ROW_FIELDS, "size")
+"""What is written of a row, in the order of `row_parameters`."""
+
+_row_values = attrgetter(*ROW_COLUMNS)
+_KIND = ROW_COLUMNS.index("kind")
+_CREATED = ROW_COLUMNS.index("created_at")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenRun:
+    """A run as a query found it. `held` says that its lease had not expired, by the database."""
+
+    pk: int
+    held: bool
+    record: RunRecord
+
+
+def record_of(values: Sequence[Any], connection: BaseDatabaseWrapper) -> RunRecord:
+    """The record in a run's values (see `RECORD_FIELDS`); "" stands for None."""
+    facts = dict(zip(RECORD_FIELDS, values, strict=True))
+    for name in ("lease_expires_at", "created_at", "updated_at", "finished_at"):
+        facts[name] = moment_of(facts[name], connection) if facts[name] is not None else None
+    facts["status"] = RunStatus(facts["status"])
+    facts["owner"] = facts["owner"] or None
+    facts["parent"] = facts["parent"] or None
+    return RunRecord(**facts)
+
+
+def record_to_begin(opening: Opening, start: Row, token: int) -> RunRecord:
+    """The record of a run that an opening creates; the database sets the lease and the times."""
+    return RunRecord(
+        run_id=opening.run_id,
+        pipeline=opening.pipeline,
+        version=opening.version,
+        status=RunStatus.RUNNING,
+        attempt=start.attempt,
+        head=start.sequence,
+        ip=start.ip,
+        step=opening.step,
+        token=token,
+        owner=opening.owner,
+        lease_expires_at=None,
+        takeovers=0,
+        parent=opening.parent,
+        parent_sequence=opening.parent_sequence,
+        error="",
+        created_at=start.created_at,
+        updated_at=start.created_at,
+        finished_at=None,
+    )
+
+
+def row_of(values: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
+    """The row in a checkpoint's values (see `ROW_FIELDS`)."""
+    facts = dict(zip(ROW_FIELDS, values, strict=True))
+    facts["kind"] = RowKind(facts["kind"])
+    facts["created_at"] = moment_of(facts["created_at"], connection)
+    return Row(**facts)
+
+
+def row_parameters(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
+    """A row's values, ready to be written (see `ROW_COLUMNS`)."""
+    values = list(_row_values(row))
+    values[_KIND] = row.kind.value
+    values[_CREATED] = parameter_of(row.created_at, connection)
+    return values
+
+
+def moment_of(value: datetime, connection: BaseDatabaseWrapper) -> datetime:
+    """A moment as read from a column, in UTC.
+
+    With USE_TZ = False Django gives naive values: in the project's zone on PostgreSQL, and as they
+    were written, which for these tables is UTC, elsewhere.
+    """
+    if value.tzinfo is not None:
+        return value.astimezone(UTC)
+    if connection.vendor == "postgresql":
+        return timezone.make_aware(value, timezone.get_default_timezone()).astimezone(UTC)
+    return value.replace(tzinfo=UTC)
+
+
+def parameter_of(value: datetime, connection: BaseDatabaseWrapper) -> Any:
+    """An aware moment as the driver wants it."""
+    if not settings.USE_TZ and connection.vendor != "postgresql":
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+def storable(text: str) -> str:
+    """Free text without what a text column may refuse: NUL and lone surrogates, shown escaped."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,184 @@
+"""The constant SQL of the hot path, put together once per database from the columns' names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, models
+
+from fluxio.store.base import Claim, Commit, Row, RunRecord
+from fluxio.types import RunStatus
+from fluxio_django.clock import clock_of, seconds_parameter
+from fluxio_django.records import ROW_COLUMNS, row_parameters, storable
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_BEGIN_COLUMNS = (
+    "run_id",
+    "pipeline",
+    "version",
+    "status",
+    "attempt",
+    "head",
+    "ip",
+    "step",
+    "token",
+    "owner",
+    "takeovers",
+    "parent",
+    "parent_sequence",
+    "error",
+    "subject_id",
+    "lease_expires_at",
+    "finished_at",
+    "created_at",
+    "updated_at",
+    "started_at",
+)
+_GIVEN_COLUMNS = _BEGIN_COLUMNS.index("lease_expires_at")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statements:
+    """SQL for one database. `{rows}` stands for as many groups of values as there are rows.
+
+    `begin` inserts a run. `append` inserts one row of a run. `fence` moves a run's record if the
+    claim still holds, `fence_head` moreover if the log ends where the commit goes on.
+    """
+
+    begin: str
+    append: str
+    fence: str
+    fence_head: str
+    begin_with_rows: str
+    commit_with_rows: str
+    row: str
+
+    def many(self, statement: str, rows: int) -> str:
+        """One of the statements that insert several rows at once (PostgreSQL)."""
+        return statement.replace("{rows}", ", ".join([self.row] * rows))
+
+
+Table = type[models.Model]
+
+
+@cache
+def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Statements:
+    """The statements for the tables of `run` and `checkpoint` in a database."""
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    runs, rows = quote(run._meta.db_table), quote(checkpoint._meta.db_table)
+    key, run_id = quote(_column(run, "id")), quote(_column(run, "run_id"))
+    columns = [quote(_column(checkpoint, name)) for name in ("run", *ROW_COLUMNS)]
+    values = ", ".join(["%s"] * len(ROW_COLUMNS))
+    into_rows = f"INSERT INTO {rows} ({', '.join(columns)})"
+    begin = _begin(connection, run)
+    fence, fence_head = _fence(connection, run, head=False), _fence(connection, run, head=True)
+    taken = "FROM proof, (VALUES {rows}) AS given"
+    return Statements(
+        begin=begin,
+        append=f"{into_rows} SELECT {key}, {values} FROM {runs} WHERE {run_id} = %s",  # noqa: S608
+        fence=fence,
+        fence_head=fence_head,
+        begin_with_rows=(
+            f"WITH proof AS ({begin} ON CONFLICT ({run_id}) DO NOTHING RETURNING {key}) "
+            f"{into_rows} SELECT proof.{key}, given.* {taken}"
+        ),
+        commit_with_rows=(
+            f"WITH proof AS ({fence_head} RETURNING {key}) "
+            f"{into_rows} SELECT proof.{key}, given.* {taken}"
+        ),
+        row=f"({values})",
+    )
+
+
+def _begin(connection: BaseDatabaseWrapper, run: Table) -> str:
+    quote, clock = connection.ops.quote_name, clock_of(connection)
+    columns = ", ".join(quote(_column(run, name)) for name in _BEGIN_COLUMNS)
+    values = ["%s"] * _GIVEN_COLUMNS
+    values += [clock.later, f"CASE WHEN %s THEN {clock.now} END"]
+    values += [clock.now] * (len(_BEGIN_COLUMNS) - len(values))
+    table = quote(run._meta.db_table)
+    return f"INSERT INTO {table} ({columns}) VALUES ({', '.join(values)})"  # noqa: S608
+
+
+def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
+    quote, clock = connection.ops.quote_name, clock_of(connection)
+
+    def equal(*names: str) -> list[str]:
+        return [f"{quote(_column(run, name))} = %s" for name in names]
+
+    changes = equal("ip", "step", "attempt", "status", "error", "owner")
+    changes.append(f"{quote(_column(run, 'lease_expires_at'))} = {clock.later}")
+    changes.append(f"{quote(_column(run, 'finished_at'))} = CASE WHEN %s THEN {clock.now} END")
+    changes.append(f"{quote(_column(run, 'updated_at'))} = {clock.now}")
+    conditions = equal("run_id", "token", "owner")
+    if head:
+        changes += equal("head")
+        conditions += equal("head")
+    table = quote(run._meta.db_table)
+    return f"UPDATE {table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}"  # noqa: S608
+
+
+def _column(model: Table, name: str) -> str:
+    field = model._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return str(field.column)
+
+
+def begin_parameters(
+    record: RunRecord, lease_seconds: float, connection: BaseDatabaseWrapper
+) -> list[Any]:
+    """What `Statements.begin` takes for a new run; the times are the database's own."""
+    held = record.owner is not None
+    return [
+        record.run_id,
+        record.pipeline,
+        record.version,
+        record.status.value,
+        record.attempt,
+        record.head,
+        record.ip,
+        record.step,
+        record.token,
+        record.owner or "",
+        record.takeovers,
+        record.parent or "",
+        record.parent_sequence,
+        storable(record.error),
+        "",
+        seconds_parameter(lease_seconds if held else None, connection),
+        not record.status.is_open,
+    ]
+
+
+def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapper) -> list[Any]:
+    """What `Statements.fence` takes, and with rows `fence_head`.
+
+    A status other than RUNNING frees the owner and the lease in the same statement.
+    """
+    goes_on = commit.status is RunStatus.RUNNING
+    lease = seconds_parameter(claim.lease_seconds if goes_on else None, connection)
+    changes = [
+        commit.ip,
+        commit.step,
+        commit.attempt,
+        commit.status.value,
+        storable(commit.error),
+        claim.owner if goes_on else "",
+        lease,
+        not commit.status.is_open,
+    ]
+    conditions = [claim.run_id, claim.token, claim.owner]
+    if not commit.rows:
+        return [*changes, *conditions]
+    return [*changes, commit.rows[-1].sequence, *conditions, commit.rows[0].sequence - 1]
+
+
+def rows_parameters(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> list[Any]:
+    """What `{rows}` takes: the values of all rows, one after another."""
+    return [value for row in rows for value in row_parameters(row, connection)]

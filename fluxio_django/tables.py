@@ -1,0 +1,79 @@
+"""Our tables in one database, reached without importing the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.db import connections
+
+from fluxio.runtime.loopless import in_loop
+from fluxio_django.conf import settings
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from fluxio_django.querysets import CheckpointQuerySet, RunQuerySet, VersionQuerySet
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The querysets of one database; `using` is its alias, None takes FLUXIO["DATABASE"].
+
+    Stores are built while settings and apps are still loading, so models are looked up at use.
+    """
+
+    using: str | None = None
+
+    @property
+    def alias(self) -> str:
+        """The alias of the database."""
+        return settings().database if self.using is None else self.using
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """This thread's connection to it."""
+        return connections[self.alias]
+
+    @property
+    def runs(self) -> RunQuerySet[Any]:
+        """All runs."""
+        runs: RunQuerySet[Any] = _model("Run").objects.using(self.alias)
+        return runs
+
+    @property
+    def rows(self) -> CheckpointQuerySet[Any]:
+        """All rows of their logs."""
+        rows: CheckpointQuerySet[Any] = _model("Checkpoint").objects.using(self.alias)
+        return rows
+
+    @property
+    def versions(self) -> VersionQuerySet[Any]:
+        """All versions of pipelines."""
+        versions: VersionQuerySet[Any] = _model("PipelineVersion").objects.using(self.alias)
+        return versions
+
+
+def _model(name: str) -> Any:
+    return apps.get_model("fluxio_django", name)
+
+
+async def hop(
+    function: Callable[Parameters, Result],
+    /,
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Result:
+    """Call a blocking unit of work on the thread where Django's connections live.
+
+    Without an event loop that is the calling thread, and there is nothing to wait for.
+    """
+    if not in_loop():
+        return function(*args, **kwargs)
+    return await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)

@@ -1,0 +1,177 @@
+"""Transactional stages: their own writes and their checkpoint in one database transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Generic, TypeVar
+
+from django.db import Error, IntegrityError, connections, transaction
+
+from fluxio.errors import TransactionRefusedError
+from fluxio.store.base import Claim, Commit
+from fluxio_django.commits import Committing, check_rows, refusal
+from fluxio_django.faults import Fault, fault_of, store_error, surely
+from fluxio_django.tables import Tables, hop
+
+Result = TypeVar("Result")
+
+_LEASES_OF_IDLING = 2
+"""How long a process that stopped may keep rows locked against its heir, in leases (PostgreSQL)."""
+
+_WRITING_VERBS = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "CREATE", "ALTER", "DROP"}
+)
+
+
+class DjangoTransactions:
+    """Runs a stage and commits its row in one transaction of the store's database."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def check(self, stage: str) -> None:
+        """Refuse when this thread is in a transaction of the caller.
+
+        The transaction of a TestCase is let through, as Django does with durable blocks.
+
+        Raises:
+            TransactionRefusedError: with the remedy.
+        """
+        blocks: list[Any] = self._tables.connection.atomic_blocks
+        if blocks and not blocks[-1]._from_testcase:
+            raise TransactionRefusedError(
+                f"Stage {stage!r} is transactional, but its caller has a transaction open on "
+                f"database {self._tables.alias!r}, which could still undo the checkpoint. Invoke "
+                "the pipeline outside of atomic() and ATOMIC_REQUESTS, or enqueue the run.",
+                stage=stage,
+            )
+
+    async def run(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
+        """Call `work` in a transaction and commit what it asks for as its last statement.
+
+        Raises:
+            TransactionRefusedError: the caller has a transaction open, or `work` writes to another
+                database.
+            LeaseLostError: the claim is no longer valid; the transaction was rolled back.
+            StoreError: the database failed; the transaction was rolled back.
+        """
+        return await hop(self.run_blocking, claim, work)
+
+    def run_blocking(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
+        """Do as `run`."""
+        unit = _Unit(self._tables, claim, work)
+        self.check(f"of run {claim.run_id}")
+        try:
+            return surely(self._tables.alias, unit)
+        except _StageFailed as failure:
+            raise failure.problem from None
+
+
+class _StageFailed(Exception):
+    """A database error that is the stage's own, carried past the retries of ours."""
+
+    def __init__(self, problem: Error) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class _Unit(Generic[Result]):
+    """One transaction: the stage's work, then its row under the fence, then COMMIT.
+
+    Only what comes before the work may be tried again, since a connection may have been lost while
+    it was idle. A lost answer to COMMIT is looked up.
+    """
+
+    def __init__(
+        self, tables: Tables, claim: Claim, work: Callable[[], tuple[Result, Commit]]
+    ) -> None:
+        self._tables = tables
+        self._claim = claim
+        self._work = work
+        self._done: tuple[Result, Commit] | None = None
+
+    def __call__(self) -> Result:
+        alias = self._tables.alias
+        try:
+            with transaction.atomic(using=alias, durable=True):
+                self._bound_idling()
+                self._done = self._perform()
+                kept = self._commit(self._done[1])
+                if not kept:
+                    transaction.set_rollback(True, using=alias)
+        except Error as error:
+            if self._done is None:
+                raise
+            self._settle(error, self._done[1])
+            kept = True
+        result, commit = self._done
+        if not kept:
+            seen = self._tables.runs.seen(self._claim.run_id)
+            raise refusal(seen.record if seen is not None else None, self._claim, commit)
+        return result
+
+    def _perform(self) -> tuple[Result, Commit]:
+        try:
+            with _other_databases_unwritten(self._tables.alias):
+                return self._work()
+        except Error as problem:
+            raise _StageFailed(problem) from problem
+
+    def _commit(self, commit: Commit) -> bool:
+        check_rows(self._claim.run_id, commit.rows)
+        try:
+            return self._tables.runs.commit_within(self._claim, commit)
+        except IntegrityError:
+            return False
+        except Error as error:
+            raise store_error(self._tables.alias, error) from error
+
+    def _settle(self, error: Error, commit: Commit) -> None:
+        """Return when a COMMIT that failed has been applied all the same."""
+        if isinstance(error, IntegrityError):
+            raise _StageFailed(error) from error
+        connection = self._tables.connection
+        if connection.in_atomic_block or fault_of(error, connection) is not Fault.LOST:
+            raise store_error(self._tables.alias, error) from error
+        connection.close()
+        lost = Committing(self._tables, self._claim, commit)
+        if not surely(self._tables.alias, lost.was_applied):
+            raise store_error(self._tables.alias, error) from error
+
+    def _bound_idling(self) -> None:
+        # A process that is stopped inside the transaction would hold its locks for ever; long
+        # statements are not affected.
+        connection = self._tables.connection
+        if connection.vendor != "postgresql":
+            return
+        milliseconds = max(1, round(self._claim.lease_seconds * _LEASES_OF_IDLING * 1000))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, true)",
+                [str(milliseconds)],
+            )
+
+
+@contextmanager
+def _other_databases_unwritten(alias: str) -> Iterator[None]:
+    """Refuse writes to databases whose transactions do not end together with the checkpoint."""
+
+    def refuse(
+        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        if sql.lstrip("( \n\t").partition(" ")[0].upper() in _WRITING_VERBS:
+            other = context["connection"].alias
+            raise TransactionRefusedError(
+                f"A transactional stage wrote to database {other!r}, but its checkpoint commits in "
+                f"{alias!r}. Write there in a stage of its own, or build the store with "
+                f"DjangoStore(using={other!r}).",
+                stage="",
+            )
+        return execute(sql, params, many, context)
+
+    with ExitStack() as guards:
+        for other in connections:
+            if other != alias:
+                guards.enter_context(connections[other].execute_wrapper(refuse))
+        yield

@@ -1,0 +1,269 @@
+"""A transactional stage's own writes and its row are one transaction, or there is neither."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import IntegrityError, InternalError, OperationalError, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from fluxio.errors import LeaseLostError, StoreError, TransactionRefusedError
+from fluxio.store.base import Claim, Commit, OpenMode
+from fluxio.testing.conformance.samples import HEIR, commit, opening, row
+from fluxio.types import RunStatus
+from fluxio_django import DjangoStore, faults
+from fluxio_django.clock import DatabaseTime
+from fluxio_django.journal import DjangoJournal
+from fluxio_django.models import Run
+
+
+@pytest.fixture
+def journal(database: str) -> DjangoJournal:
+    return DjangoStore(database).journal()
+
+
+@pytest.fixture
+def claim(journal: DjangoJournal) -> Claim:
+    return journal.open_blocking(opening("ledger"))
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "wait", lambda seconds: None)
+
+
+class Stage:
+    """A stage that books something, and then gives a result, raises, or is overtaken."""
+
+    def __init__(self, database: str, then: Callable[[], object] = lambda: None) -> None:
+        self.database, self.then, self.calls = database, then, 0
+
+    def __call__(self) -> tuple[str, Commit]:
+        self.calls += 1
+        Group.objects.using(self.database).create(name=f"booked {self.calls}")
+        self.then()
+        return "booked", commit(row(1))
+
+    @property
+    def booked(self) -> int:
+        return Group.objects.using(self.database).count()
+
+
+def recorded(journal: DjangoJournal) -> int:
+    return len(journal.rows_blocking("ledger", first=1))
+
+
+def test_the_writes_of_a_stage_and_its_row_commit_together(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    stage = Stage(database)
+    with CaptureQueriesContext(connections[database]) as captured:
+        assert journal.transactions.run_blocking(claim, stage) == "booked"
+    assert (stage.booked, recorded(journal)) == (1, 1)
+    work = [
+        query["sql"]
+        for query in captured.captured_queries
+        if query["sql"].split()[0].upper() not in {"BEGIN", "COMMIT", "START"}
+    ]
+    assert work[-1].startswith("WITH proof" if database == "postgres" else "UPDATE")
+    assert "token" in work[-1]
+
+
+async def test_the_stage_runs_where_the_connection_of_the_caller_is(
+    journal: DjangoJournal, database: str
+) -> None:
+    claim = await journal.open(opening("ledger"))
+    stage = Stage(database)
+    assert await journal.transactions.run(claim, stage) == "booked"
+    assert [one.sequence for one in await journal.rows("ledger")] == [0, 1]
+
+
+def test_a_stage_that_raises_leaves_neither_writes_nor_row(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    stage = Stage(database, then=lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+    journal.commit_blocking(claim, commit(row(1)))
+
+
+def test_a_database_error_of_the_stage_itself_is_the_stages_and_is_not_repeated(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    def double() -> None:
+        User.objects.using(database).create(username="ada")
+        User.objects.using(database).create(username="ada")
+
+    def complain() -> None:
+        raise OperationalError("the stage says so")
+
+    for then, error in ((double, IntegrityError), (complain, OperationalError)):
+        stage = Stage(database, then=then)
+        with pytest.raises(error) as raised:
+            journal.transactions.run_blocking(claim, stage)
+        assert not isinstance(raised.value, StoreError)
+        assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+
+
+def test_an_owner_that_was_overtaken_while_it_worked_commits_nothing(
+    journal: DjangoJournal, database: str
+) -> None:
+    claim = journal.open_blocking(opening("ledger"))
+    Run.objects.using(database).update(lease_expires_at=DatabaseTime(-1.0))
+
+    def take_over() -> None:
+        def heir() -> None:
+            try:
+                journal.open_blocking(opening("ledger", OpenMode.TAKE, owner=HEIR))
+            finally:
+                connections[database].close()
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(heir).result()
+
+    if database == "default":
+        # SQLite knows one writer: there the heir waits, so it is let in before the stage writes.
+        take_over()
+        stage = Stage(database)
+    else:
+        stage = Stage(database, then=take_over)
+    with pytest.raises(LeaseLostError):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+    assert journal.run_blocking("ledger").owner == HEIR
+
+
+def test_a_row_of_the_heir_is_not_taken_for_our_own(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    Run.objects.using(database).filter(run_id="ledger").update(token=claim.token + 1)
+    heir = replace(claim, token=claim.token + 1)
+    journal.commit_blocking(heir, commit(row(1)))
+    stage = Stage(database)
+    with pytest.raises(LeaseLostError):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.booked, recorded(journal)) == (0, 1)
+
+
+def test_an_enclosing_transaction_is_refused_before_the_stage_runs(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    stage = Stage(database)
+    with transaction.atomic(using=database):
+        with pytest.raises(TransactionRefusedError, match="ATOMIC_REQUESTS"):
+            journal.transactions.run_blocking(claim, stage)
+        with pytest.raises(TransactionRefusedError, match="'pay'") as refused:
+            journal.transactions.check("pay")
+    assert refused.value.stage == "pay"
+    assert stage.calls == 0
+    journal.transactions.check("pay")
+
+
+@pytest.mark.django_db
+def test_the_transaction_of_a_test_case_is_let_through() -> None:
+    journal = DjangoStore("default").journal()
+    claim = journal.open_blocking(opening("ledger"))
+    journal.transactions.check("pay")
+    stage = Stage("default")
+    assert journal.transactions.run_blocking(claim, stage) == "booked"
+    assert (stage.booked, recorded(journal)) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.postgresql
+def test_a_write_to_another_database_is_refused_with_the_remedy() -> None:
+    journal = DjangoStore("postgres").journal()
+    claim = journal.open_blocking(opening("ledger"))
+    astray = Stage("default")
+    with pytest.raises(TransactionRefusedError, match=r"DjangoStore\(using='default'\)"):
+        journal.transactions.run_blocking(claim, astray)
+    assert (astray.booked, recorded(journal)) == (0, 0)
+    Group.objects.using("default").create(name="written outside")
+    reading = Stage("postgres", then=lambda: Group.objects.using("default").get())
+    assert journal.transactions.run_blocking(claim, reading) == "booked"
+
+
+@pytest.fixture
+def lose_the_answer_to_commit(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[bool], None]:
+    connection = connections[database]
+    commit_for_real = connection._commit
+
+    def lose(*, applied: bool) -> None:
+        def commit_and_fail() -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(faults, "wait", lambda seconds: None)
+            if applied:
+                commit_for_real()
+            raise OperationalError("the connection was lost")
+
+        monkeypatch.setattr(connection, "_commit", commit_and_fail)
+
+    return lose
+
+
+def test_a_transaction_whose_commit_lost_its_answer_counts_once(
+    journal: DjangoJournal, claim: Claim, database: str, lose_the_answer_to_commit: Callable
+) -> None:
+    stage = Stage(database)
+    lose_the_answer_to_commit(applied=True)
+    assert journal.transactions.run_blocking(claim, stage) == "booked"
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 1, 1)
+
+
+def test_a_transaction_whose_commit_never_arrived_is_a_store_error(
+    journal: DjangoJournal, claim: Claim, database: str, lose_the_answer_to_commit: Callable
+) -> None:
+    stage = Stage(database)
+    lose_the_answer_to_commit(applied=False)
+    with pytest.raises(StoreError):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+
+
+def test_the_end_of_a_run_can_commit_with_the_writes_of_its_last_stage(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    def last() -> tuple[None, Commit]:
+        Group.objects.using(database).create(name="booked")
+        return None, commit(row(1), status=RunStatus.SUCCEEDED)
+
+    journal.transactions.run_blocking(claim, last)
+    record = journal.run_blocking("ledger")
+    assert (record.status, record.owner) == (RunStatus.SUCCEEDED, None)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_postgresql_ends_a_transaction_that_idles_and_its_heir_is_free() -> None:
+    journal = DjangoStore("postgres").journal()
+    claim = journal.open_blocking(opening("ledger", lease_seconds=0.05))
+    other = connections["postgres"].copy()
+
+    def wait_to_be_cut() -> None:
+        with connections["postgres"].cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            session = cursor.fetchone()[0]
+        with other.cursor() as cursor:
+            # A statement of the server's, which ends when the idle session has ended.
+            cursor.execute(
+                "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s) "
+                "LOOP PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$",
+                [session],
+            )
+
+    stage = Stage(
+        "postgres", then=lambda: (wait_to_be_cut(), Group.objects.using("postgres").first())
+    )
+    with pytest.raises((InternalError, OperationalError)):
+        journal.transactions.run_blocking(claim, stage)
+    other.close()
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+    journal.open_blocking(opening("ledger", OpenMode.TAKE, owner=HEIR))
+    with connections["postgres"].cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("0",)
