@@ -41,7 +41,9 @@ def test_a_context_reads_like_a_mapping() -> None:
         context["c"]
 
 
-@pytest.mark.parametrize("make", [lambda: Context.create({1: 2}), lambda: Context.create({}).set(1, 2)])  # type: ignore[dict-item, arg-type]
+@pytest.mark.parametrize(
+    "make", [lambda: Context.create({1: 2}), lambda: Context.create({}).set(1, 2)]
+)  # type: ignore[dict-item, arg-type]
 def test_keys_are_text(make: object) -> None:
     with pytest.raises(TypeError, match="Context keys are str"):
         make()  # type: ignore[operator]
