@@ -51,6 +51,9 @@ class DjangoJournal:
         """Append rows and move the record; see `Journal.commit` for what is refused."""
         await hop(self.commit_blocking, claim, commit)
 
+    def release(self, claim: Claim) -> None:
+        """Nothing: what no commit has freed, the end of its lease will."""
+
     async def run(self, run_id: str) -> RunRecord | None:
         """The record of a run, None where it is unknown."""
         return await hop(self.run_blocking, run_id)

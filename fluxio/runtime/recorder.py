@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fluxio.errors import StoreError
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Clock
 from fluxio.runtime.executor import Failed, Outcome, Succeeded
@@ -117,10 +118,36 @@ class Recorder:
         )
 
     async def commit(self, commit: Commit) -> Settled[None]:
-        """Make a commit durable; a cancellation waits until its outcome is known."""
-        done = await settled(self._journal.commit(self.claim, commit))
+        """Make a commit durable; a cancellation waits until its outcome is known.
+
+        A store that failed may have done its work all the same; then the row is there.
+
+        Raises:
+            LeaseLostError: the claim is no longer valid; nothing was written.
+            StoreError: the store failed, and the commit is not known to be durable.
+        """
+        done = await settled(self._committed(commit))
         self.advance(commit)
         return done
+
+    async def _committed(self, commit: Commit) -> None:
+        try:
+            await self._journal.commit(self.claim, commit)
+        except StoreError:
+            if not await self._is_there(commit):
+                raise
+
+    async def _is_there(self, commit: Commit) -> bool:
+        if not commit.rows:
+            return False
+        newest = commit.rows[-1]
+        try:
+            found = await self._journal.rows(
+                self.claim.run_id, first=newest.sequence, last=newest.sequence
+            )
+        except StoreError:
+            return False
+        return [row.digest for row in found] == [newest.digest]
 
     async def transact(self, work: Callable[[], tuple[Result, Commit]]) -> Result:
         """Run `work` in a transaction that ends with the commit it asks for."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff, compare
 from fluxio.errors import (
     ConfigurationError,
+    FluxioError,
     InvalidRunIDError,
-    LeaseLostError,
 )
 from fluxio.observability.base import BaseCallback
 from fluxio.program import MAIN_LANE, CompiledPipeline
@@ -49,6 +50,8 @@ from fluxio.store.base import (
 )
 from fluxio.store.payload import RowFacts
 from fluxio.types import OnConflict, RunStatus
+
+logger = logging.getLogger("fluxio.run")
 
 _SUMMARY_LENGTH = 500
 _RUN_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -152,7 +155,7 @@ class Runs:
         _, state = await self._moment_to_rerun(record, from_step)
         claim = await self._open(self._opening(run_id, OpenMode.TAKE))
         recorder = self._recorder(claim)
-        with heartbeat.keeping(self._durable.leasing, claim):
+        with self._holding(claim):
             try:
                 await recorder.begin_attempt(state)
             except asyncio.CancelledError as cancellation:
@@ -207,9 +210,18 @@ class Runs:
     async def _claimed(
         self, claim: Claim, move: Transition, watch: Watchers, *, resumed: bool = False
     ) -> FinalContext:
-        with heartbeat.keeping(self._durable.leasing, claim):
+        with self._holding(claim):
             recorder = self._recorder(claim)
             return await self._drive(claim.run_id, move, recorder, watch, resumed=resumed)
+
+    @contextmanager
+    def _holding(self, claim: Claim) -> Iterator[None]:
+        """Keep a claim alive while the block runs, and let go of it afterwards."""
+        try:
+            with heartbeat.keeping(self._durable.leasing, claim):
+                yield
+        finally:
+            self._durable.release(claim)
 
     async def _drive(
         self,
@@ -285,8 +297,13 @@ class Runs:
             status=status,
             error=error,
         )
-        with suppress(LeaseLostError):
+        try:
             await self._durable.commit(claim, commit)
+        except FluxioError:
+            # Somebody has it already, or the store is down: then the lease ends by itself.
+            logger.warning("Run %s could not be given back.", claim.run_id, exc_info=True)
+        finally:
+            self._durable.release(claim)
 
     # --- asking the journal
 

@@ -133,8 +133,8 @@ class OpenMode(StrEnum):
 class Opening:
     """A request to own a run. `start` is row 0 of a run to be created (CREATE and RESTART).
 
-    `version` is compared for TAKE when `check_version` is set, so that a run which changed hands
-    between reading and claiming is refused. `lease_seconds` is how long the claim holds without a
+    `version` is compared for TAKE, so that a run which changed hands between reading and claiming
+    is refused. `lease_seconds` is how long the claim holds without a
     heartbeat; the store's own clock counts.
     """
 
@@ -243,6 +243,12 @@ class Journal(Protocol):
         Raises:
             LeaseLostError: the claim is no longer valid; nothing was written.
             StoreError: the store failed.
+        """
+
+    def release(self, claim: Claim) -> None:
+        """Forget a claim whose execution is over, however it ended; never waits and never raises.
+
+        Only for journals whose claims do not expire: others leave it to the lease.
         """
 
     async def run(self, run_id: str) -> RunRecord | None:

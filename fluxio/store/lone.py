@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from fluxio.errors import LeaseLostError, StoreError
 from fluxio.program import Manifest
@@ -60,11 +60,18 @@ class SnapshotJournal:
     leasing = None
 
     def __init__(self, store: CheckpointStore) -> None:
-        self._store = store
+        # Weak, since journals are kept by store; the pipeline holds on to the store itself.
+        self._store_reference = ref(store)
         self._lock = Lock()
         self._held: dict[str, _Held] = {}
         self._tokens = 0
         self._manifests: dict[tuple[str, str], Manifest] = {}
+
+    @property
+    def _store(self) -> CheckpointStore:
+        store = self._store_reference()
+        assert store is not None
+        return store
 
     async def open(self, opening: Opening) -> Claim:
         """See `Journal.open`."""
@@ -91,6 +98,10 @@ class SnapshotJournal:
             await self._restamp(claim, commit.status)
         if commit.status is not RunStatus.RUNNING:
             self._free(claim)
+
+    def release(self, claim: Claim) -> None:
+        """See `Journal.release`."""
+        self._free(claim)
 
     async def run(self, run_id: str) -> RunRecord | None:
         """See `Journal.run`."""

@@ -123,6 +123,16 @@ class MemoryJournal:
             log.rows.extend(commit.rows)
             self._record(_after_commit(log.record, commit))
 
+    def release(self, claim: Claim) -> None:
+        """Free a run whose execution is over without having said so in a commit."""
+        with self._lock:
+            log = self._logs.get(claim.run_id)
+            if log is not None and (log.record.token, log.record.owner) == (
+                claim.token,
+                claim.owner,
+            ):
+                log.record = replace(log.record, owner=None)
+
     async def run(self, run_id: str) -> RunRecord | None:
         """The record of a run, None where it is unknown."""
         with self._lock:

@@ -39,12 +39,17 @@ class ErrorBody:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
-    """The decoded payload of a row. `lanes` is set in full rows only; lane "" is the run itself."""
+    """The decoded payload of a row.
+
+    `lanes` is set in full rows only; lane "" is the run itself. `saved` is what a snapshot that was
+    saved by hand says beyond its state: its `meta` and its `error` flag.
+    """
 
     writes: Mapping[str, Any] = field(default_factory=dict)
     route: str | None = None
     error: ErrorBody | None = None
     lanes: Mapping[str, LaneBody] | None = None
+    saved: Mapping[str, Any] | None = None
 
 
 def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
@@ -59,6 +64,8 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
         parts.append(f'"error":{json.dumps(facts)}')
     if body.lanes is not None:
         parts.append(encode_lanes(body.lanes, codec))
+    if body.saved is not None:
+        parts.append(f'"saved":{codec.encode(body.saved, "checkpoint")}')
     return "{" + ",".join(parts) + "}"
 
 
@@ -90,6 +97,7 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
             lanes=None
             if lanes is None
             else {path: LaneBody(**lane) for path, lane in lanes.items()},
+            saved=facts.get("saved"),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as problem:
         raise DecodingError(f"This is no row of a run: {problem!r}", path="") from problem

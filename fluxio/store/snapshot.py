@@ -12,7 +12,7 @@ from fluxio.store.payload import (
     RowFacts,
     decode_body,
     encode_body,
-    open_row,
+    open_rows,
     seal_row,
 )
 from fluxio.types import RunStatus
@@ -27,7 +27,7 @@ def checkpoint_from_rows(record: RunRecord, rows: Sequence[Row]) -> Checkpoint:
     Raises:
         CorruptCheckpointError: a row is damaged.
     """
-    bodies = [open_row(record.run_id, row) for row in rows]
+    bodies = open_rows(record.run_id, rows)
     newest, body = rows[-1], bodies[-1]
     values = fold_values(rows, bodies)
     lanes = body.lanes or {}
@@ -49,14 +49,14 @@ def checkpoint_from_rows(record: RunRecord, rows: Sequence[Row]) -> Checkpoint:
             "message": error.message,
             "traceback": error.traceback,
         }
+    saved = body.saved or {"meta": meta, "error": newest.error}
     return Checkpoint(
         run_id=record.run_id,
         pipeline_version=record.version,
         ip=newest.ip,
         ctx_snapshot=values,
         created_at=newest.created_at,
-        meta=meta,
-        error=newest.error,
+        **saved,
     )
 
 
@@ -80,7 +80,8 @@ def row_from_checkpoint(checkpoint: Checkpoint, *, sequence: int, attempt: int) 
         full=True,
         created_at=checkpoint.created_at,
     )
-    return seal_row(facts, encode_body(Body(lanes=lanes)))
+    saved = {"meta": checkpoint.meta, "error": checkpoint.error}
+    return seal_row(facts, encode_body(Body(lanes=lanes, saved=saved)))
 
 
 def _at(checkpoint: Checkpoint) -> str | int:

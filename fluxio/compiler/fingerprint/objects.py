@@ -56,6 +56,8 @@ def instance_state(value: Any) -> Iterator[tuple[str, object]]:
     """
     lazy: set[str] = set()
     for base in type(value).__mro__:
+        if is_standard(module_of(base)):
+            continue  # what Python keeps in its own slots changes from version to version
         for name, attribute in vars(base).items():
             if type(attribute).__name__ == _CACHED:
                 lazy.add(name)

@@ -1,16 +1,19 @@
 """Finds the piece of source that a function or a class was made from."""
 
 from __future__ import annotations
+import __future__
 
 import ast
+import functools
+import inspect
 import linecache
+import operator
 import sys
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -20,8 +23,9 @@ from fluxio.compiler.fingerprint.syntax import FunctionNode
 # Code from `exec` shares these names, and some versions of Python keep other text under them.
 _NAMELESS = frozenset({"<string>", "<stdin>", "<unknown>"})
 
-_VARIADIC_POSITIONAL = 0x04
-_VARIADIC_KEYWORD = 0x08
+_FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 
 # `warnings.catch_warnings` changes state of the whole process.
 _parsing = threading.Lock()
@@ -43,7 +47,7 @@ def function_node(function: FunctionType) -> FunctionNode | None:
     that the code object remembers; among lambdas the columns of its instructions decide.
     """
     code = function.__code__
-    found = [
+    found: Sequence[FunctionNode] = [
         node
         for node in _file_definitions(code.co_filename, function.__globals__).functions.get(
             (code.co_firstlineno, code.co_name), ()
@@ -51,7 +55,7 @@ def function_node(function: FunctionType) -> FunctionNode | None:
         if _fits(node, code)
     ]
     if len(found) > 1:
-        found = _innermost_around(found, code)
+        found = _told_apart(found, code)
     return found[0] if len(found) == 1 else None
 
 
@@ -100,7 +104,7 @@ def _file_definitions(filename: str, scope: dict[str, Any]) -> Definitions:
     return _definitions("".join(linecache.getlines(filename, scope)))
 
 
-@lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=8)
 def _definitions(source: str) -> Definitions:
     functions: defaultdict[tuple[int, str], list[FunctionNode]] = defaultdict(list)
     classes: defaultdict[str, list[ast.ClassDef]] = defaultdict(list)
@@ -155,33 +159,47 @@ def _fits(node: FunctionNode, code: CodeType) -> bool:
         code.co_posonlyargcount,
         code.co_argcount,
         code.co_kwonlyargcount,
-        bool(code.co_flags & _VARIADIC_POSITIONAL),
-        bool(code.co_flags & _VARIADIC_KEYWORD),
+        bool(code.co_flags & inspect.CO_VARARGS),
+        bool(code.co_flags & inspect.CO_VARKEYWORDS),
     ) and all(code.co_firstlineno <= line <= last for _, _, line in code.co_lines() if line)
 
 
-def _innermost_around(nodes: list[FunctionNode], code: CodeType) -> list[FunctionNode]:
+def _told_apart(nodes: Sequence[FunctionNode], code: CodeType) -> Sequence[FunctionNode]:
+    lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
     places = [
         ((line, column), (end_line, end_column))
         for line, end_line, column, end_column in code.co_positions()
         if line is not None and end_line is not None
-        # Without columns nothing can be told apart; bookkeeping instructions take up no room.
         if column is not None and end_column is not None
-        if (line, column) != (end_line, end_column)
+        if (line, column) != (end_line, end_column)  # bookkeeping takes up no room
     ]
     if not places:
-        return []
+        # Python 3.12 forgets where a constant stood, and `-X no_debug_ranges` forgets all columns.
+        return [node for node in lambdas if _compiles_to(node, code)][:1]
     start, end = min(place[0] for place in places), max(place[1] for place in places)
     around = [
         (span, node)
-        for node in nodes
-        if isinstance(node, ast.Lambda)
-        and (span := _span(node.body))[0] <= start
-        and end <= span[1]
+        for node in lambdas
+        if (span := _span(node.body))[0] <= start and end <= span[1]
     ]
     # Bodies nest or lie apart, so the one that starts last is the innermost.
-    around.sort(key=lambda found: found[0])
+    around.sort(key=operator.itemgetter(0))
     return [node for _, node in around[-1:]]
+
+
+def _compiles_to(node: ast.Lambda, code: CodeType) -> bool:
+    expression = ast.copy_location(ast.Expr(value=node), node)
+    module = ast.Module(body=[expression], type_ignores=[])
+    if code.co_flags & inspect.CO_NESTED:
+        # The names it closes over have to belong to a function around it again.
+        module = ast.parse(f"def maker({', '.join(code.co_freevars)}): 0")
+        for maker in module.body:
+            if isinstance(maker, ast.FunctionDef):
+                maker.body = [expression]
+    flags = code.co_flags & _FUTURE
+    compiled = compile(module, code.co_filename, "exec", flags=flags, dont_inherit=True)
+    inside = [constant for constant in compiled.co_consts if isinstance(constant, CodeType)]
+    return code in inside or any(code in maker.co_consts for maker in inside)
 
 
 def _span(node: ast.expr) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -80,6 +80,9 @@ class RedisJournal:
             case _:
                 raise refusals.out_of_order(claim.run_id, int(answer[1]), commit.rows[0].sequence)
 
+    def release(self, claim: Claim) -> None:
+        """Nothing: what no commit has freed, the end of its lease will."""
+
     async def run(self, run_id: str) -> RunRecord | None:
         """The record of a run, None where it is unknown."""
         run = self._names.run(run_id)

@@ -7,6 +7,7 @@ import pickle
 import struct
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -334,6 +335,31 @@ def test_a_small_graph_that_unfolds_to_a_huge_text_is_refused_at_once() -> None:
     for _ in range(30):
         value = [value] * 10
     assert "over 10485760 bytes" in str(refusal(value))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ["x" * 2_000],
+        {"k" * 2_000: 1},
+        {"k": "x" * 2_000},
+        {"é" * 2_000: 1},
+        {1: "x" * 2_000},
+        [b"x" * 2_000],
+        ("x" * 2_000,),
+        {"x" * 2_000},
+        Line("x" * 2_000),
+    ],
+    ids=["list", "key", "dict", "accents", "pairs", "bytes", "tuple", "set", "fields"],
+)
+def test_a_text_that_would_be_too_large_is_never_built(part: Any) -> None:
+    value = [part] * 50_000
+    tracemalloc.start()
+    error = refusal(value)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "over 10485760 bytes" in str(error)
+    assert peak < 3 * 10_485_760
 
 
 def test_a_change_by_another_thread_in_the_middle_is_an_error_with_a_path() -> None:
