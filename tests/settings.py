@@ -36,6 +36,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "fluxio_django",
+    "example_project.orders",
+    "example_project.imports",
 ]
 
 MIDDLEWARE = [

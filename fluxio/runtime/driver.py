@@ -280,7 +280,11 @@ class Driver:
         commit = None
         if self._scene.recorder is not None:
             ending = Ending(
-                status=RunStatus.FAILED, step=at.key, error=failure.error, tries=failure.tries
+                status=RunStatus.FAILED,
+                step=at.key,
+                error=failure.error,
+                tries=failure.tries,
+                duration=failure.duration,
             )
             commit = self._scene.recorder.prepare([], self._state, ending)
             try:

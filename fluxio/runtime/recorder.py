@@ -47,12 +47,13 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How an execution leaves its run: at which step, after how many tries of it, and why."""
+    """How an execution leaves its run: at which step, why, and what the last try took (seconds)."""
 
     status: RunStatus
     step: str = ""
     error: BaseException | None = None
     tries: int = 0
+    duration: float = 0.0
 
 
 class Recorder:
@@ -189,7 +190,7 @@ class Recorder:
         facts = self._facts(sequence, kind, state, full=full)
         if failed:
             self._place(facts, self._program.index[ending.step])
-            facts.tries = ending.tries
+            facts.tries, facts.duration = ending.tries, ending.duration
         error = None if ending.error is None else error_body(ending.error)
         lanes = lane_bodies(self._program, state) if full else None
         return seal_row(facts, encode_body(Body(error=error, lanes=lanes)))

@@ -1,0 +1,1 @@
+"""Imports the world's airports from a CSV file, durably."""

@@ -1,0 +1,1 @@
+"""A small shop: products, orders, and a checkout that survives crashes."""
