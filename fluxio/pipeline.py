@@ -20,7 +20,8 @@ from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.environment import Environment, SyncCaller, default_environment
 from fluxio.runtime.executor import Executor
 from fluxio.runtime.history import HistoryEntry
-from fluxio.runtime.runs import ForkOrder, Moment, Runs, Watchers
+from fluxio.runtime.reading import Moment
+from fluxio.runtime.runs import ForkOrder, Runs, Watchers
 from fluxio.runtime.single import run_single_step
 from fluxio.runtime.streaming import stream_chunks
 from fluxio.store.base import CheckpointStore, Journal
@@ -225,7 +226,7 @@ class Pipeline(Nestable):
         Raises:
             NoCheckpointError: no such run or moment.
         """
-        return await self._runs().diff((a, at_a), (b, at_b))
+        return await self._runs().reader.diff((a, at_a), (b, at_b))
 
     async def history(self, run_id: str) -> list[HistoryEntry]:
         """Every row of a run, decoded, oldest first.
@@ -234,7 +235,7 @@ class Pipeline(Nestable):
             NoCheckpointError: no such run.
             CorruptCheckpointError: a row is damaged.
         """
-        return await self._runs().history(run_id)
+        return await self._runs().reader.history(run_id)
 
     async def state(self, run_id: str, at: Moment = None) -> Context:
         """The context of a run at a recorded moment (see `diff`).
@@ -242,7 +243,7 @@ class Pipeline(Nestable):
         Raises:
             NoCheckpointError: no such run or moment.
         """
-        return await self._runs().state(run_id, at)
+        return await self._runs().reader.state(run_id, at)
 
     # --- threads
 

@@ -14,7 +14,8 @@ from fluxio.nodes import NodeType
 from fluxio.pipeline import Pipeline
 from fluxio.runtime.history import HistoryEntry
 from fluxio.runtime.loopless import in_loop, run_without_loop
-from fluxio.runtime.runs import Moment, Watchers
+from fluxio.runtime.reading import Moment
+from fluxio.runtime.runs import Watchers
 from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
 from fluxio_django.store import DjangoStore

@@ -13,7 +13,8 @@ from fluxio.diff import Diff, compare
 from fluxio.errors import NoCheckpointError
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest
 from fluxio.runtime.owner import is_provably_dead
-from fluxio.runtime.runs import ForkOrder, Moment, Watchers
+from fluxio.runtime.reading import Moment
+from fluxio.runtime.runs import ForkOrder, Watchers
 from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
 from fluxio.types import OnConflict, RunStatus

@@ -19,7 +19,7 @@ from fluxio.events import (
 )
 from fluxio.nodes import ForkMode
 from fluxio.program import Call, CompiledPipeline, Fork
-from fluxio.runtime.executor import Failed, Succeeded
+from fluxio.runtime.outcomes import Failed, Succeeded
 from fluxio.runtime.publisher import Publisher
 from fluxio.store.base import Commit, RowKind
 from fluxio.types import RunStatus

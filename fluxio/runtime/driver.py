@@ -14,10 +14,12 @@ from fluxio.nodes import Send
 from fluxio.program import MAIN_LANE, Call
 from fluxio.runtime import machine
 from fluxio.runtime.announcer import Announcer
+from fluxio.runtime.attempt import Attempt
 from fluxio.runtime.environment import Clock
-from fluxio.runtime.executor import Attempt, Executor, Failed, Outcome, Succeeded
+from fluxio.runtime.executor import Executor
 from fluxio.runtime.loopless import in_loop
 from fluxio.runtime.machine import Conflict, State, Transition
+from fluxio.runtime.outcomes import Failed, Outcome, Succeeded
 from fluxio.runtime.recorder import Ending, Entry, Recorder
 from fluxio.runtime.settling import settled
 from fluxio.runtime.step import ProgressSink

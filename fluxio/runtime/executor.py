@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Protocol, assert_never
 
 from fluxio.context import Context
-from fluxio.errors import RoutingError, StageResultError, StageTimeoutError
+from fluxio.errors import StageResultError, StageTimeoutError
 from fluxio.nodes import NodeType, Send, Stage
 from fluxio.program import MAIN_LANE, Call, CompiledPipeline
+from fluxio.runtime.attempt import Attempt
 from fluxio.runtime.environment import Clock, SyncCaller
 from fluxio.runtime.mutation import Watch
+from fluxio.runtime.outcomes import Failed, Outcome, Succeeded, checked_result, writes_of
 from fluxio.runtime.schemas import validate
 from fluxio.runtime.step import ProgressSink, Step, enter_step, leave_step
 from fluxio.types import Next, StageMiddleware
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Succeeded:
-    """A CALL did its work: what it wrote and, for a router, the route it chose."""
-
-    ip: int
-    writes: Mapping[str, Any]
-    route: str | None
-    tries: int
-    duration: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failed:
-    """A CALL gave up with this error, after this many tries."""
-
-    ip: int
-    error: Exception
-    tries: int
-    duration: float
-
-
-Outcome = Succeeded | Failed
 
 
 class Surroundings(Protocol):
@@ -67,55 +44,6 @@ class Surroundings(Protocol):
         Raises:
             TransactionRefusedError: this execution cannot do so.
         """
-
-
-class AttemptAbandoned(Exception):
-    """Raised in the thread of a transactional attempt that was given up; rolls it back."""
-
-
-class Attempt:
-    """One try of a transactional stage, which ends in its thread by committing or by rolling back.
-
-    Whoever comes first wins: the thread that enters the commit, or the timeout or cancellation that
-    abandons the attempt. `committed` is set once the transaction is known to be durable.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[], Context | Send],
-        settle: Callable[[Context | Send], Succeeded],
-    ) -> None:
-        self._function = function
-        self._settle = settle
-        self._lock = Lock()
-        self._decided = False
-        self.committed = False
-        self.result: Context | Send
-        self.outcome: Succeeded
-
-    def perform(self) -> Succeeded:
-        """Call the stage and settle its outcome; in the thread of the transaction."""
-        self.result = self._function()
-        self.outcome = self._settle(self.result)
-        return self.outcome
-
-    def enter_commit(self) -> None:
-        """The point of no return.
-
-        Raises:
-            AttemptAbandoned: the attempt was given up before.
-        """
-        if not self._decide():
-            raise AttemptAbandoned
-
-    def abandon(self) -> bool:
-        """Whether the attempt was given up in time, so that it cannot commit any more."""
-        return self._decide()
-
-    def _decide(self) -> bool:
-        with self._lock:
-            first, self._decided = not self._decided, True
-        return first
 
 
 @dataclass(slots=True)
@@ -205,7 +133,7 @@ class Executor:
                 result = await call.stage.function(context)
                 if result is context:
                     continue
-                writes, _ = _writes_of(call, context, checked_result(call.stage, result))
+                writes, _ = writes_of(call, context, checked_result(call.stage, result))
                 context = result.settled_upon(context, writes)
             except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
                 spent = self._clock.monotonic() - started
@@ -283,7 +211,7 @@ class Executor:
         call = frame.call
         if frame.watch is not None:
             frame.watch.check(call.stage.name)
-        writes, route = _writes_of(call, frame.given, result)
+        writes, route = writes_of(call, frame.given, result)
         if call.stage.output_schema is not None:
             after = frame.given.extended(writes, tracked=False)
             validate(call.stage, call.stage.output_schema, after, "output")
@@ -313,21 +241,6 @@ def _is_plain(call: Call) -> bool:
     )
 
 
-def checked_result(stage: Stage, result: Any) -> Context | Send:
-    """The result itself, when it is one.
-
-    Raises:
-        StageResultError: it is neither a Context nor a Send.
-    """
-    if isinstance(result, Context | Send):
-        return result
-    given = "None (a missing return?)" if result is None else type(result).__name__
-    raise StageResultError(
-        f"Stage {stage.name!r} returned {given}. Return the context, or Send(...) from a router.",
-        stage=stage.name,
-    )
-
-
 def _around(middleware: StageMiddleware, stage: Stage, handler: Next) -> Next:
     return lambda context: middleware(stage, context, handler)
 
@@ -345,38 +258,3 @@ async def _limited(work: Awaitable[Any], stage: Stage, timeout: float) -> Any:
             stage=stage.name,
             timeout=timeout,
         ) from None
-
-
-def _writes_of(
-    call: Call, context: Context, result: Context | Send
-) -> tuple[Mapping[str, Any], str | None]:
-    if isinstance(result, Send):
-        return dict(result.patch), _route_of(call, result)
-    if call.routes is not None:
-        raise RoutingError(
-            f"Router {call.stage.name!r} returned a context. Return Send(...) with one of its "
-            f"routes: {', '.join(call.routes)}.",
-            router=call.stage.name,
-            route=None,
-            known=tuple(call.routes),
-        )
-    return result.writes_since(context), None
-
-
-def _route_of(call: Call, send: Send) -> str:
-    if call.routes is None:
-        raise RoutingError(
-            f"Stage {call.stage.name!r} returned Send({send.route!r}), but no dict of routes "
-            "follows it. Put {...} right after the stage, or return the context.",
-            router=call.stage.name,
-            route=send.route,
-            known=(),
-        )
-    if send.route not in call.routes:
-        raise RoutingError(
-            f"Router {call.stage.name!r} chose {send.route!r}. It knows: {', '.join(call.routes)}.",
-            router=call.stage.name,
-            route=send.route,
-            known=tuple(call.routes),
-        )
-    return send.route

@@ -10,8 +10,8 @@ from typing import TypeVar
 from fluxio.errors import StoreError
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Clock
-from fluxio.runtime.executor import Failed, Outcome, Succeeded
 from fluxio.runtime.machine import State
+from fluxio.runtime.outcomes import Failed, Outcome, Succeeded
 from fluxio.runtime.settling import Settled, settled
 from fluxio.store.base import Claim, Commit, Journal, Row, RowKind, Transactions
 from fluxio.store.payload import (

@@ -8,8 +8,9 @@ from fluxio.context import Context
 from fluxio.errors import TransactionRefusedError
 from fluxio.nodes import Send
 from fluxio.program import Call
+from fluxio.runtime.attempt import Attempt
 from fluxio.runtime.driver import ChunkSink
-from fluxio.runtime.executor import Attempt, Failed
+from fluxio.runtime.outcomes import Failed
 from fluxio.runtime.runs import Runs
 from fluxio.runtime.step import ProgressSink
 

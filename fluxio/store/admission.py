@@ -27,7 +27,7 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
             raise no_checkpoint(opening.run_id)
         return
     if record.pipeline not in ("", opening.pipeline):
-        raise foreign_run(opening, record)
+        raise foreign_run(opening.pipeline, record)
     if busy:
         raise run_in_use(record)
     if opening.mode is OpenMode.CREATE:
@@ -44,11 +44,11 @@ def no_checkpoint(run_id: str) -> NoCheckpointError:
     )
 
 
-def foreign_run(opening: Opening, record: RunRecord) -> ForeignRunError:
+def foreign_run(pipeline: str, record: RunRecord) -> ForeignRunError:
     """The error for an id that another pipeline uses."""
     return ForeignRunError(
         f"Run {record.run_id!r} belongs to pipeline {record.pipeline!r}, not to "
-        f"{opening.pipeline!r}. Nothing was changed; use another run id.",
+        f"{pipeline!r}. Nothing was changed; use another run id.",
         run_id=record.run_id,
         owner=record.owner,
         lease_expires_at=record.lease_expires_at,

@@ -11,8 +11,10 @@ from fluxio.compiler.compilation import Source, compile_pipeline
 from fluxio.context import Context
 from fluxio.nodes import NodeType, Stage, as_stage, stage
 from fluxio.program import Call
+from fluxio.runtime.attempt import Attempt
 from fluxio.runtime.environment import Clock, SystemClock, ThreadPoolCaller, random_run_id
-from fluxio.runtime.executor import Attempt, Executor, Failed, Succeeded
+from fluxio.runtime.executor import Executor
+from fluxio.runtime.outcomes import Failed, Succeeded
 from fluxio.runtime.single import Alone
 from fluxio.types import StageMiddleware
 

@@ -15,7 +15,8 @@ from django.db.models import QuerySet
 from example_project.settings import *  # noqa: F403
 from fluxio import Context, FinalContext, Pipeline, current_step
 from fluxio.program import Call
-from fluxio.runtime.executor import Executor, Outcome, Surroundings
+from fluxio.runtime.executor import Executor, Surroundings
+from fluxio.runtime.outcomes import Outcome
 
 # What an import does not need is left out: more than a hundred processes start with these settings.
 INSTALLED_APPS = [

@@ -1,0 +1,145 @@
+"""Takes runs, holds them while they are executed, and gives back what was not run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fluxio.errors import FluxioError
+from fluxio.program import MAIN_LANE, CompiledPipeline
+from fluxio.runtime.environment import Environment
+from fluxio.runtime.heartbeat import heartbeat
+from fluxio.runtime.machine import State
+from fluxio.runtime.owner import own_identity
+from fluxio.runtime.recorder import Recorder, start_row
+from fluxio.runtime.settling import settled
+from fluxio.store.base import Claim, Commit, Journal, Opening, OpenMode, Row, RowKind
+from fluxio.store.payload import RowFacts
+from fluxio.types import RunStatus
+
+logger = logging.getLogger("fluxio.run")
+
+_SUMMARY_LENGTH = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a fork comes from."""
+
+    run_id: str
+    sequence: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """The claims of one pipeline on its runs."""
+
+    program: CompiledPipeline
+    journal: Journal
+    environment: Environment
+
+    async def create(
+        self, run_id: str, state: State, *, restart: bool = False, origin: Origin | None = None
+    ) -> Claim:
+        """Take a run that begins with a state; `restart` may delete the history of an idle one.
+
+        Raises:
+            RunIDInUseError: it is being executed, or it exists and may not be deleted.
+        """
+        mode = OpenMode.RESTART if restart else OpenMode.CREATE
+        return await self._open(self._opening(run_id, mode, state, origin))
+
+    async def take(self, run_id: str) -> Claim:
+        """Take a run that is there.
+
+        Raises:
+            NoCheckpointError, RunIDInUseError, CheckpointVersionError: see `Journal.open`.
+        """
+        return await self._open(self._opening(run_id, OpenMode.TAKE))
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[None]:
+        """Keep a claim alive while the block runs, and let go of it afterwards."""
+        try:
+            with heartbeat.keeping(self.journal.leasing, claim):
+                yield
+        finally:
+            self.journal.release(claim)
+
+    def recorder(self, claim: Claim) -> Recorder:
+        """Who writes the log under a claim."""
+        return Recorder(self.journal, claim, self.program, self.environment.clock)
+
+    async def give_back(self, claim: Claim, problem: BaseException) -> None:
+        """Free a claim under which nothing was run; the run gets the status it had before.
+
+        A run that was found running had lost its worker: it is left as failed, with the reason.
+        """
+        record = await self.journal.run(claim.run_id)
+        if record is None:
+            return
+        status, error = claim.previous, record.error
+        if status.is_open:
+            cancelled = isinstance(problem, asyncio.CancelledError)
+            status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
+            error = str(problem)[:_SUMMARY_LENGTH]
+        commit = Commit(
+            rows=(),
+            ip=record.ip,
+            step=record.step,
+            attempt=record.attempt,
+            status=status,
+            error=error,
+        )
+        try:
+            await self.journal.commit(claim, commit)
+        except FluxioError:
+            # Somebody has it already, or the store is down: then the lease ends by itself.
+            logger.warning("Run %s could not be given back.", claim.run_id, exc_info=True)
+        finally:
+            self.journal.release(claim)
+
+    async def _open(self, opening: Opening) -> Claim:
+        """Claim a run; a cancellation that comes meanwhile leaves nobody owning it."""
+        done = await settled(self.journal.open(opening))
+        if done.cancellation is not None:
+            await self.give_back(done.result, done.cancellation)
+        return done.deliver()
+
+    def _opening(
+        self,
+        run_id: str,
+        mode: OpenMode,
+        state: State | None = None,
+        origin: Origin | None = None,
+    ) -> Opening:
+        due = self.program.instructions[state[MAIN_LANE].ip].key if state else ""
+        return Opening(
+            run_id=run_id,
+            pipeline=self.program.name,
+            version=self.program.version,
+            manifest=self.program.manifest,
+            owner=own_identity(),
+            lease_seconds=self.environment.lease_seconds(),
+            mode=mode,
+            start=self._start_row(run_id, state) if state else None,
+            parent=origin.run_id if origin else None,
+            parent_sequence=origin.sequence if origin else None,
+            step=due,
+        )
+
+    def _start_row(self, run_id: str, state: State) -> Row:
+        facts = RowFacts(
+            run_id=run_id,
+            sequence=0,
+            attempt=1,
+            kind=RowKind.START,
+            ip=state[MAIN_LANE].ip,
+            version=self.program.version,
+            full=True,
+            created_at=self.environment.clock.now(),
+        )
+        return start_row(self.program, state, facts)
