@@ -55,7 +55,10 @@ class StepStarted(StepEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEnded(StepEvent):
-    """A stage succeeded and its result is durable; `duration` is in seconds."""
+    """A stage succeeded and its result is durable; `duration` is in seconds.
+
+    `context` is what the stage was given plus what it wrote; `context.writes` is just the latter.
+    """
 
     context: Context
     tries: int

@@ -16,7 +16,16 @@ from fluxio.runtime.machine import State
 from fluxio.runtime.owner import own_identity
 from fluxio.runtime.recorder import Recorder, start_row
 from fluxio.runtime.settling import settled
-from fluxio.store.base import Claim, Commit, Journal, Opening, OpenMode, Row, RowKind
+from fluxio.store.base import (
+    Claim,
+    Commit,
+    Journal,
+    Opening,
+    OpenMode,
+    Row,
+    RowKind,
+    RunRecord,
+)
 from fluxio.store.payload import RowFacts
 from fluxio.types import RunStatus
 
@@ -78,24 +87,10 @@ class Claims:
 
         A run that was found running had lost its worker: it is left as failed, with the reason.
         """
-        record = await self.journal.run(claim.run_id)
-        if record is None:
-            return
-        status, error = claim.previous, record.error
-        if status.is_open:
-            cancelled = isinstance(problem, asyncio.CancelledError)
-            status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
-            error = str(problem)[:_SUMMARY_LENGTH]
-        commit = Commit(
-            rows=(),
-            ip=record.ip,
-            step=record.step,
-            attempt=record.attempt,
-            status=status,
-            error=error,
-        )
         try:
-            await self.journal.commit(claim, commit)
+            record = await self.journal.run(claim.run_id)
+            if record is not None:
+                await self.journal.commit(claim, _given_back(claim, record, problem))
         except FluxioError:
             # Somebody has it already, or the store is down: then the lease ends by itself.
             logger.warning("Run %s could not be given back.", claim.run_id, exc_info=True)
@@ -143,3 +138,19 @@ class Claims:
             created_at=self.environment.clock.now(),
         )
         return start_row(self.program, state, facts)
+
+
+def _given_back(claim: Claim, record: RunRecord, problem: BaseException) -> Commit:
+    status, error = claim.previous, record.error
+    if status.is_open:
+        cancelled = isinstance(problem, asyncio.CancelledError)
+        status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
+        error = str(problem)[:_SUMMARY_LENGTH]
+    return Commit(
+        rows=(),
+        ip=record.ip,
+        step=record.step,
+        attempt=record.attempt,
+        status=status,
+        error=error,
+    )

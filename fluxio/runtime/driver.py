@@ -77,6 +77,7 @@ class Driver:
         # One commit at a time; a transactional stage keeps its place in the log while it runs.
         self._log = asyncio.Lock()
         self._transacted: dict[int, Transition] = {}
+        self._given: dict[int, Context] = {}
         self._unwatched = not (scene.recorder or scene.announcer.active or scene.debugging)
 
     async def run(self, start: Transition, *, resumed: bool) -> Context:
@@ -167,7 +168,7 @@ class Driver:
     async def _call(self, ip: int) -> Outcome:
         call = self._program.instructions[ip]
         assert isinstance(call, Call)
-        context = self._state[call.lane].context.settled()
+        context = self._given[ip] = self._state[call.lane].context.settled()
         self._scene.announcer.step_started(call, context)
         return await self._scene.executor.execute(call, context, self)
 
@@ -199,6 +200,7 @@ class Driver:
             await self._apply_failure(outcome, batch)
             return
         transition = self._transacted.pop(outcome.ip, None)
+        context = self._given.pop(outcome.ip).extended(outcome.writes, tracked=True)
         if transition is None:
             try:
                 text = self._scene.recorder.step_text(outcome) if self._scene.recorder else ""
@@ -215,7 +217,7 @@ class Driver:
             batch.moved(transition)
         else:
             batch.moved(transition._replace(state=batch.state))
-        batch.told.append((outcome, self._context_after(outcome, batch.state)))
+        batch.told.append((outcome, context))
         if transition.conflict is not None:
             await self._apply_failure(_conflicted(transition.conflict), batch)
 
@@ -397,10 +399,6 @@ class Driver:
 
     def _in_background(self, ready: Sequence[int]) -> list[int]:
         return [ip for ip in ready if self._background(ip)]
-
-    def _context_after(self, outcome: Succeeded, state: State) -> Context:
-        at = state.get(self._lane(outcome.ip)) or state[MAIN_LANE]
-        return at.context
 
 
 def _conflicted(conflict: Conflict) -> Failed:

@@ -96,27 +96,42 @@ def changed_attributes(classes: Iterable[ast.ClassDef], method: str | None) -> f
     a setter that is called while a pipeline is put together is no memory.
     """
     methods = list(_methods(classes))
-    entered = {node.name for node in methods} if method is None else {method}
-    entered |= {node.name for node in methods if node.name.startswith("__")}
+    entered = {node.name for _, node in methods} if method is None else {method}
+    entered |= {node.name for _, node in methods if _is_operator(node.name)}
     entered -= _CONSTRUCTION
     changed: set[str] = set()
-    waiting = [node for node in methods if node.name in entered]
+    waiting = [(owner, node) for owner, node in methods if node.name in entered]
     while waiting:
-        node = waiting.pop()
+        owner, node = waiting.pop()
         mentioned = {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
         fresh = mentioned - entered - _CONSTRUCTION
         entered |= fresh
-        waiting += [other for other in methods if other.name in fresh]
+        waiting += [(other, inner) for other, inner in methods if inner.name in fresh]
         if receiver := _receiver(node):
-            changed |= changes_of(node).attributes.get(receiver, frozenset())
+            attributes = changes_of(node).attributes.get(receiver, frozenset())
+            changed |= {_stored_as(attribute, owner) for attribute in attributes}
     return frozenset(changed)
 
 
-def _methods(classes: Iterable[ast.ClassDef]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+Method = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _methods(classes: Iterable[ast.ClassDef]) -> Iterator[tuple[str, Method]]:
     for node in classes:
         for statement in node.body:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield statement
+                yield node.name, statement
+
+
+def _is_operator(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _stored_as(attribute: str, owner: str) -> str:
+    # Python stores `self.__calls` of a class `Stage` as `_Stage__calls`.
+    if not attribute.startswith("__") or _is_operator(attribute):
+        return attribute
+    return f"_{owner.lstrip('_')}{attribute}"
 
 
 def _receiver(node: FunctionNode) -> str | None:

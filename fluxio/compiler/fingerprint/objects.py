@@ -79,6 +79,7 @@ def instance_state(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def is_callable(kind: type) -> bool:
+    """Whether calling an instance runs Python code of its class."""
     return any(type(vars(base).get("__call__")) is FunctionType for base in kind.__mro__)
 
 

@@ -14,6 +14,7 @@ _STANDARD_LIBRARY = str(Path(os.__file__).parent)
 _FRAMEWORKS = frozenset(
     {
         "annotated_types",
+        "asgiref",
         "attr",
         "attrs",
         "django",

@@ -83,17 +83,15 @@ def class_nodes(kind: type) -> list[ast.ClassDef]:
 def own_functions(kind: type) -> Iterator[FunctionType]:
     """The functions written in the body of a class, without inherited and generated ones."""
     for attribute in vars(kind).values():
-        match attribute:
-            case staticmethod() | classmethod():
-                function: object = attribute.__func__
-            case property():
-                function = attribute.fget
-            case _:
-                function = attribute
-        if type(function) is FunctionType and function.__code__.co_qualname == (
-            f"{kind.__qualname__}.{function.__code__.co_name}"
-        ):
-            yield function
+        function: Any = attribute
+        if issubclass(type(attribute), staticmethod | classmethod):
+            function = attribute.__func__
+        elif issubclass(type(attribute), property):
+            function = attribute.fget
+        if type(function) is FunctionType:
+            code = function.__code__
+            if code.co_qualname == f"{kind.__qualname__}.{code.co_name}":
+                yield function
 
 
 def _file_definitions(filename: str, scope: dict[str, Any]) -> Definitions:
