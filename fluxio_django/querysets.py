@@ -28,7 +28,14 @@ from fluxio.store.base import Claim, Commit, Opening, Row, RunRecord
 from fluxio.store.refusals import row_damaged
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
-from fluxio_django.records import RECORD_FIELDS, ROW_FIELDS, SeenRun, record_of, row_of
+from fluxio_django.records import (
+    RECORD_FIELDS,
+    ROW_FIELDS,
+    SeenRun,
+    record_of,
+    row_of,
+    row_parameters,
+)
 from fluxio_django.statements import (
     Statements,
     begin_parameters,
@@ -69,13 +76,11 @@ class RunQuerySet(models.QuerySet[Instance]):
         wanted = Q(checkpoints__sequence__gte=first)
         if last is not None:
             wanted &= Q(checkpoints__sequence__lte=last)
-        found = (
-            self.filter(run_id=run_id)
-            .annotate(log=FilteredRelation("checkpoints", condition=wanted))
-            .order_by("log__sequence")
-            .values_list("head", *(f"log__{name}" for name in ROW_FIELDS))
+        log = self.filter(run_id=run_id).annotate(
+            log=FilteredRelation("checkpoints", condition=wanted)
         )
-        found = list(found)
+        columns = (f"log__{name}" for name in ROW_FIELDS)
+        found = list(log.order_by("log__sequence").values_list("head", *columns))
         rows = [row_of(values, self._connection) for _, *values in found if values[0] is not None]
         head = found[0][0] if found else -1
         due = range(max(first, 0), (head if last is None else min(head, last)) + 1)
@@ -111,13 +116,13 @@ class RunQuerySet(models.QuerySet[Instance]):
 
         On PostgreSQL this is one statement. Elsewhere a taken id is an IntegrityError.
         """
-        run = begin_parameters(record, lease_seconds, self._connection)
-        if self._connection.vendor == "postgresql":
-            statement = self._statements.many(self._statements.begin_with_rows, len(rows))
-            values = rows_parameters(rows, self._connection)
-            return self._execute(statement, [*run, *values]) > 0
+        connection, statements = self._connection, self._statements
+        run = begin_parameters(record, lease_seconds, connection)
+        if connection.vendor == "postgresql":
+            statement = statements.many(statements.begin_with_rows, len(rows))
+            return _execute(connection, statement, [*run, *rows_parameters(rows, connection)]) > 0
         with transaction.atomic(using=self.db):
-            self._execute(self._statements.begin, run)
+            _execute(connection, statements.begin, run)
             self._append(record.run_id, rows)
         return True
 
@@ -203,15 +208,16 @@ class RunQuerySet(models.QuerySet[Instance]):
 
     def commit_within(self, claim: Claim, commit: Commit) -> bool:
         """Do as `commit`, in a transaction of the caller, who rolls it back after a False."""
-        fence = fence_parameters(claim, commit, self._connection)
+        connection, statements = self._connection, self._statements
+        fence = fence_parameters(claim, commit, connection)
         if not commit.rows:
-            return self._execute(self._statements.fence, fence) == 1
-        if self._connection.vendor == "postgresql":
-            statement = self._statements.many(self._statements.commit_with_rows, len(commit.rows))
-            values = rows_parameters(commit.rows, self._connection)
-            return self._execute(statement, [*fence, *values]) > 0
+            return _execute(connection, statements.fence, fence) == 1
+        if connection.vendor == "postgresql":
+            statement = statements.many(statements.commit_with_rows, len(commit.rows))
+            values = rows_parameters(commit.rows, connection)
+            return _execute(connection, statement, [*fence, *values]) > 0
         self._append(claim.run_id, commit.rows)
-        return self._execute(self._statements.fence_head, fence) == 1
+        return _execute(connection, statements.fence_head, fence) == 1
 
     def renew(self, claims: Sequence[Claim]) -> int:
         """Extend the leases of the claims that still hold, and say how many those are.
@@ -285,14 +291,9 @@ class RunQuerySet(models.QuerySet[Instance]):
             return self.filter(pk__in=free).update(lease_expires_at=lease) if free else 0
 
     def _append(self, run_id: str, rows: Sequence[Row]) -> None:
+        connection, statement = self._connection, self._statements.append
         for row in rows:
-            values = rows_parameters([row], self._connection)
-            self._execute(self._statements.append, [*values, run_id])
-
-    def _execute(self, statement: str, parameters: Sequence[Any]) -> int:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return int(cursor.rowcount)
+            _execute(connection, statement, [*row_parameters(row, connection), run_id])
 
 
 class CheckpointQuerySet(models.QuerySet[Instance]):
@@ -350,3 +351,9 @@ def _batches(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
     remaining = iter(claims)
     while batch := list(islice(remaining, size)):
         yield batch
+
+
+def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)

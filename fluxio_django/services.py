@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.db.models.functions import Now
 
 from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff, compare
 from fluxio.errors import NoCheckpointError
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest
 from fluxio.runtime.owner import is_provably_dead
-from fluxio.runtime.reading import Moment
+from fluxio.runtime.reading import Moment, checked_run_id
 from fluxio.runtime.runs import ForkOrder, Watchers
 from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
@@ -36,8 +35,9 @@ def find_run(run_id: str) -> Run:
 
     Raises:
         UnknownRunError: there is none; the message lists the newest ids.
+        InvalidRunIDError: it cannot be an id at all.
     """
-    run = Run.objects.using(database()).filter(run_id=run_id).first()
+    run = Run.objects.using(database()).filter(run_id=checked_run_id(run_id)).first()
     if run is not None:
         return run
     newest = Run.objects.using(database()).values_list("run_id", flat=True)[:_SUGGESTED]
@@ -126,8 +126,9 @@ def is_interrupted(run: Run) -> bool:
     """Whether a run counts as running though its worker is gone: it can be resumed."""
     if run.status != RunStatus.RUNNING:
         return False
-    expired = Run.objects.using(database()).filter(pk=run.pk, lease_expires_at__lt=Now())
-    return not run.owner or is_provably_dead(run.owner) or expired.exists()
+    if not run.owner or is_provably_dead(run.owner):
+        return True
+    return Run.objects.using(database()).lapsed().filter(pk=run.pk).exists()
 
 
 def launch(work: Work, *, run_id: str) -> None:

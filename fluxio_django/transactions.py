@@ -38,14 +38,7 @@ class DjangoTransactions:
         Raises:
             TransactionRefusedError: with the remedy.
         """
-        blocks: list[Any] = self._tables.connection.atomic_blocks
-        if blocks and not blocks[-1]._from_testcase:
-            raise TransactionRefusedError(
-                f"Stage {stage!r} is transactional, but its caller has a transaction open on "
-                f"database {self._tables.alias!r}, which could still undo the checkpoint. Invoke "
-                "the pipeline outside of atomic() and ATOMIC_REQUESTS, or enqueue the run.",
-                stage=stage,
-            )
+        self._refuse_enclosing(f"Stage {stage!r}", stage)
 
     async def run(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
         """Call `work` in a transaction and commit what it asks for as its last statement.
@@ -61,11 +54,21 @@ class DjangoTransactions:
     def run_blocking(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
         """Do as `run`."""
         unit = _Unit(self._tables, claim, work)
-        self.check(f"of run {claim.run_id}")
+        self._refuse_enclosing(f"A stage of run {claim.run_id!r}", "")
         try:
             return surely(self._tables.alias, unit)
         except _StageFailed as failure:
             raise failure.problem from None
+
+    def _refuse_enclosing(self, what: str, stage: str) -> None:
+        blocks: list[Any] = self._tables.connection.atomic_blocks
+        if blocks and not blocks[-1]._from_testcase:
+            raise TransactionRefusedError(
+                f"{what} is transactional, but its caller has a transaction open on database "
+                f"{self._tables.alias!r}, which could still undo the checkpoint. Invoke the "
+                "pipeline outside of atomic() and ATOMIC_REQUESTS, or enqueue the run.",
+                stage=stage,
+            )
 
 
 class _StageFailed(Exception):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
+from types import TracebackType
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,6 +33,8 @@ MESSAGE_LIMIT = 2_000
 """Characters of an error's message that are kept."""
 TRACEBACK_LIMIT = 16_000
 """Characters of a traceback that are kept, from its end."""
+
+_PACKAGE = Path(__file__).parents[1]
 
 _FIRST_CHECK_ROWS = 64
 _FIRST_CHECK_BYTES = 1_000_000
@@ -258,7 +262,7 @@ def lane_bodies(program: CompiledPipeline, state: State) -> dict[str, LaneBody]:
 
 def error_body(error: BaseException) -> ErrorBody:
     """A failure as it is kept: capped, so that no error can fill the log."""
-    lines = "".join(traceback.format_exception(error))
+    lines = "".join(traceback.format_exception(type(error), error, _from_user_code(error)))
     return ErrorBody(
         type=type(error).__qualname__,
         message=_capped(_message(error)),
@@ -267,7 +271,16 @@ def error_body(error: BaseException) -> ErrorBody:
 
 
 def _summary(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {_capped(_message(error))[:500]}"
+    name, message = type(error).__qualname__, _capped(_message(error))[:500]
+    return f"{name}: {message}" if message else name
+
+
+def _from_user_code(error: BaseException) -> TracebackType | None:
+    """The traceback without the runtime's own calls that led to the stage."""
+    trace = error.__traceback__
+    while trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE):
+        trace = trace.tb_next
+    return trace or error.__traceback__
 
 
 def _message(error: BaseException) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+logger = logging.getLogger("fluxio.progress")
 
 ProgressSink = Callable[["Step", int, int | None, str], None]
 
@@ -35,8 +38,12 @@ class Step:
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> None:
         """Tell whoever watches how far the stage is; a hint that may be dropped, never stored."""
-        if self.report is not None:
+        if self.report is None:
+            return
+        try:
             self.report(self, done, total, note)
+        except Exception:
+            logger.exception("Progress of step %s could not be told.", self.key)
 
 
 _current: ContextVar[Step | None] = ContextVar("fluxio_step", default=None)

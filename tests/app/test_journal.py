@@ -539,7 +539,9 @@ def test_a_writer_in_the_way_on_sqlite_is_waited_for(
     with other.cursor() as cursor:
         cursor.execute("BEGIN IMMEDIATE")
         monkeypatch.setattr(faults, "wait", lambda seconds: cursor.execute("ROLLBACK"))
+        kept = connections["default"].connection
         journal.commit_blocking(claim, commit(row(1)))
+        assert connections["default"].connection is kept
     other.close()
     connections["default"].close()
     assert rows_of(journal, "in the way") == [row(1)]
@@ -553,6 +555,7 @@ def test_nothing_is_tried_again_inside_a_transaction_of_the_caller(
     with transaction.atomic(using=database):
         with connections[database].execute_wrapper(breaking), pytest.raises(StoreError):
             journal.commit_blocking(claim, commit(row(1)))
+        assert not connections[database].closed_in_transaction
         transaction.set_rollback(True, using=database)
     assert breaking.left == -2
     assert rows_of(journal, "enclosed") == []

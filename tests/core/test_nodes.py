@@ -129,7 +129,7 @@ def test_a_number_of_attempts_is_a_retry_policy() -> None:
     [{"max_attempts": 0}, {"base_delay": -1}, {"backoff": "linear"}, {"base_delay": float("nan")}],
 )
 def test_a_retry_policy_refuses_numbers_out_of_range(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="attempts|base_delay|backoff"):
+    with pytest.raises(ValueError, match=r"attempts|base_delay|backoff"):
         RetryPolicy(**options)
     with pytest.raises(TypeError):
         RetryPolicy(max_attempts=True)

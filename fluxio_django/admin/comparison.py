@@ -1,0 +1,236 @@
+"""Two recorded moments side by side: which keys differ, and how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from fluxio.diff import ABSENT, ChangeKind, Diff
+from fluxio.errors import FluxioError
+from fluxio.runtime.reading import Moment
+from fluxio_django import services
+from fluxio_django.admin import audit, nonce
+from fluxio_django.admin.forms import CompareForm
+from fluxio_django.admin.measures import printable
+from fluxio_django.admin.rendering import Renderer, Shown
+from fluxio_django.admin.rights import Right
+from fluxio_django.admin.status import Tone
+from fluxio_django.models import Run
+
+if TYPE_CHECKING:
+    from fluxio_django.admin.runs import RunAdmin
+
+MOST_CHANGES = 300
+
+_NAME = "diff"
+_KEY = re.compile(r"[0-9]{1,18}")
+_TONES = {
+    ChangeKind.ADDED: Tone.GOOD,
+    ChangeKind.REMOVED: Tone.BAD,
+    ChangeKind.CHANGED: Tone.WARNING,
+    ChangeKind.TYPE_CHANGED: Tone.WARNING,
+}
+_LABELS = {
+    ChangeKind.ADDED: gettext_lazy("added"),
+    ChangeKind.REMOVED: gettext_lazy("removed"),
+    ChangeKind.CHANGED: gettext_lazy("changed"),
+    ChangeKind.TYPE_CHANGED: gettext_lazy("type changed"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One of the two moments."""
+
+    run: Run
+    at: Moment
+
+    def __str__(self) -> str:
+        match self.at:
+            case None:
+                return self.run.run_id
+            case int():
+                return _("%(run)s after row %(row)d") % {"run": self.run.run_id, "row": self.at}
+            case str():
+                return _("%(run)s before step %(step)s") % {
+                    "run": self.run.run_id,
+                    "step": printable(self.at),
+                }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownChange:
+    """One difference as the page shows it; a side is None where it has no value to show."""
+
+    path: str
+    kind: str
+    tone: Tone
+    a: Shown | None = None
+    b: Shown | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The answer. Without values, `changes` names the top-level keys that differ."""
+
+    a: Side
+    b: Side
+    changes: Sequence[ShownChange]
+    truncated: bool
+    with_values: bool
+
+
+class ComparisonView:
+    """Asks for two moments on GET; compares them on POST, which leaves entries in both trails."""
+
+    def __init__(self, model_admin: RunAdmin) -> None:
+        self._admin = model_admin
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request; Django's admin has checked that the user is staff, and CSRF.
+
+        Raises:
+            PermissionDenied: the user lacks the right, or it for one of the runs.
+            Http404: a run in the address is unknown, or not for this user.
+        """
+        if not self._admin.has_view_permission(request):
+            raise PermissionDenied
+        if request.method in ("GET", "HEAD"):
+            return self._page(request, self._form(request))
+        if request.method == "POST":
+            return self._answer(request, self._form(request, request.POST))
+        return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+
+    def _form(self, request: HttpRequest, data: Any = None) -> CompareForm:
+        addressed = zip(("a", "b"), self._addressed(request), strict=False)
+        initial = {field: run.run_id for field, run in addressed}
+        return CompareForm(data, initial=initial)
+
+    def _addressed(self, request: HttpRequest) -> list[Run]:
+        """The runs in the address, in its order; the list and the pages of runs put them there."""
+        given = request.GET.getlist("run")[:2]
+        if not given and not self._admin.may(request, Right.DIFF):
+            raise PermissionDenied
+        if not all(_KEY.fullmatch(text) for text in given):
+            raise Http404
+        keys = [int(text) for text in given]
+        found = {run.pk: run for run in self._admin.visible(request, sorted(set(keys)))}
+        self._check_rights(request, list(found.values()))
+        return [found[key] for key in keys]
+
+    def _check_rights(self, request: HttpRequest, runs: Sequence[Run]) -> None:
+        if not all(self._admin.may(request, Right.DIFF, run) for run in runs):
+            raise PermissionDenied
+
+    def _answer(self, request: HttpRequest, form: CompareForm) -> HttpResponse:
+        if not form.is_valid():
+            return self._page(request, form)
+        sides = [self._side(request, form, field) for field in ("a", "b")]
+        a, b = sides
+        if a is None or b is None:
+            return self._page(request, form, status=404)
+        self._check_rights(request, [a.run, b.run])
+        try:
+            confirmed = nonce.read(request, _NAME)
+            found = services.diff(a.run.run_id, b.run.run_id, at_a=a.at, at_b=b.at)
+        except nonce.StaleConfirmationError:
+            form.add_error(None, _("The page was too old. Compare again."))
+            return self._page(request, form)
+        except (FluxioError, KeyError, ValueError) as problem:
+            reason = problem.args[0] if problem.args else problem
+            form.add_error(None, printable(str(reason)))
+            return self._page(request, form)
+        self._record(request, (a, b), form.cleaned_data["reason"], confirmed.number)
+        return self._page(request, form, comparison=self._shown(request, a, b, found))
+
+    def _side(self, request: HttpRequest, form: CompareForm, field: str) -> Side | None:
+        run = self._admin.visible_by_id(request, form.cleaned_data[field])
+        if run is None:
+            form.add_error(field, _("There is no such run."))
+            return None
+        return Side(run=run, at=form.cleaned_data[f"at_{field}"])
+
+    def _record(
+        self, request: HttpRequest, sides: tuple[Side, Side], reason: str, number: str
+    ) -> None:
+        """One entry for each run; showing the same answer again adds none."""
+        a, b = sides
+        others = {a.run.pk: (a.run, b), b.run.pk: (b.run, a)}
+        with audit.alone_with(sorted(others)):
+            for run, other in others.values():
+                if not audit.is_used(request, number, run):
+                    summary = _("Compare with %s") % other.run.run_id
+                    deed = audit.Deed(summary=summary, reason=reason, number=number)
+                    self._admin.log_change(request, run, deed.message(request))
+
+    def _shown(self, request: HttpRequest, a: Side, b: Side, found: Diff) -> Comparison:
+        with_values = all(self._admin.may(request, Right.VALUES, side.run) for side in (a, b))
+        if not with_values:
+            # Deeper paths hold keys that are values themselves.
+            names = [_change(key, found[key]) for key in found]
+            return Comparison(
+                a=a,
+                b=b,
+                changes=names[:MOST_CHANGES],
+                truncated=len(names) > MOST_CHANGES,
+                with_values=False,
+            )
+        changes = found.paths(limit=MOST_CHANGES)
+        renderer = Renderer()
+        shown = [
+            ShownChange(
+                path=printable(change.text),
+                kind=str(_LABELS[change.kind]),
+                tone=_TONES[change.kind],
+                a=None if change.a is ABSENT else renderer.show(change.a),
+                b=None if change.b is ABSENT else renderer.show(change.b),
+            )
+            for change in changes
+        ]
+        return Comparison(a=a, b=b, changes=shown, truncated=changes.truncated, with_values=True)
+
+    def _page(
+        self,
+        request: HttpRequest,
+        form: CompareForm,
+        *,
+        comparison: Comparison | None = None,
+        status: int = 200,
+    ) -> HttpResponse:
+        context = {
+            **self._admin.admin_site.each_context(request),
+            "title": _("Compare runs"),
+            "opts": self._admin.opts,
+            "original": _("Compare"),
+            "has_view_permission": True,
+            "media": self._admin.media,
+            "form": form,
+            "confirmation": nonce.issue(request, _NAME, ()),
+            "comparison": comparison,
+            "address_a": self._address(comparison.a) if comparison else "",
+            "address_b": self._address(comparison.b) if comparison else "",
+        }
+        return TemplateResponse(
+            request, "admin/fluxio_django/run/compare.html", context, status=status
+        )
+
+    def _address(self, side: Side) -> str:
+        return self._admin.address("run_change", side.run.pk)
+
+
+def _change(key: str, sides: dict[str, Any]) -> ShownChange:
+    if "a" not in sides:
+        kind = ChangeKind.ADDED
+    elif "b" not in sides:
+        kind = ChangeKind.REMOVED
+    else:
+        kind = ChangeKind.CHANGED
+    return ShownChange(path=printable(key), kind=str(_LABELS[kind]), tone=_TONES[kind])

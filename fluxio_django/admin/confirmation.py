@@ -1,0 +1,275 @@
+"""The page between a wish and the deed: it says what will happen, then hands it over, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from fluxio_django import services
+from fluxio_django.admin import audit, nonce
+from fluxio_django.admin.forms import ReasonForm, StepForm
+from fluxio_django.admin.measures import NOTHING, printable
+from fluxio_django.admin.operations import FORK, Operation, Order
+from fluxio_django.admin.page import ShownState, state_at
+from fluxio_django.admin.rights import Right
+from fluxio_django.admin.standing import Standing, reached_steps, standing_of, unreadable
+from fluxio_django.admin.status import Badge, badge_of
+from fluxio_django.enums import RunStatus
+from fluxio_django.models import Run
+
+if TYPE_CHECKING:
+    from fluxio_django.admin.runs import RunAdmin
+
+MOST_RUNS = 100
+"""How many runs one confirmation covers."""
+
+_KEY = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A run that was chosen, and why it is left out, if it is."""
+
+    standing: Standing
+    badge: Badge
+    refusal: str
+    effect: str
+
+    @property
+    def step(self) -> str:
+        """The step it would go on with."""
+        return printable(self.run.step)
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.standing.run
+
+
+class ConfirmationView:
+    """Asks for confirmation on GET, and acts on POST."""
+
+    def __init__(self, model_admin: RunAdmin, operation: Operation) -> None:
+        self._admin = model_admin
+        self._operation = operation
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request; Django's admin has checked that the user is staff, and CSRF.
+
+        Raises:
+            PermissionDenied: the user lacks the right, or it for one of the runs.
+            Http404: a run is unknown, or not for this user.
+        """
+        if request.method not in ("GET", "HEAD", "POST"):
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+        candidates = self._candidates(self._chosen(request))
+        if request.method != "POST":
+            return self._page(request, candidates, self._form(request, candidates))
+        form = self._form(request, candidates, data=request.POST)
+        if not form.is_valid():
+            return self._page(request, candidates, form)
+        return self._act(request, [candidate.run for candidate in candidates], form)
+
+    # --- who, and whether
+
+    def _chosen(self, request: HttpRequest) -> list[Run]:
+        if not self._admin.has_view_permission(request):
+            raise PermissionDenied
+        return self._allowed(request, keys_in(request, many=self._operation.many))
+
+    def _allowed(self, request: HttpRequest, keys: Sequence[int]) -> list[Run]:
+        """The runs, each of which the user may see and treat so."""
+        runs = self._admin.visible(request, keys)
+        if not all(self._admin.may(request, self._operation.right, run) for run in runs):
+            raise PermissionDenied
+        return runs
+
+    def _candidates(self, runs: Sequence[Run]) -> list[Candidate]:
+        standings = [standing_of(run) for run in runs]
+        return [
+            Candidate(
+                standing=standing,
+                badge=badge_of(standing.run),
+                refusal=self._operation.refusal(standing),
+                effect=self._operation.effect(standing.run),
+            )
+            for standing in standings
+        ]
+
+    # --- asking
+
+    def _form(
+        self, request: HttpRequest, candidates: Sequence[Candidate], data: Any = None
+    ) -> ReasonForm:
+        if not issubclass(self._operation.form, StepForm):
+            return self._operation.form(data)
+        steps = _step_choices(candidates[0].standing) if len(candidates) == 1 else ()
+        initial = {"from_step": request.GET.get("from_step", "")}
+        return self._operation.form(data, initial=initial, steps=steps)
+
+    def _page(
+        self, request: HttpRequest, candidates: Sequence[Candidate], form: ReasonForm
+    ) -> HttpResponse:
+        runs = [candidate.run for candidate in candidates]
+        ready = [candidate for candidate in candidates if not candidate.refusal]
+        only = candidates[0] if len(candidates) == 1 else None
+        title = (
+            _("%(operation)s run %(run)s")
+            % {"operation": self._operation.title, "run": only.run.run_id}
+            if only
+            else _("%(operation)s %(count)d runs")
+            % {"operation": self._operation.title, "count": len(candidates)}
+        )
+        context = {
+            **self._admin.admin_site.each_context(request),
+            "title": title,
+            "opts": self._admin.opts,
+            "original": only.run if only else title,
+            "has_view_permission": True,
+            "media": self._admin.media,
+            "operation": self._operation,
+            "candidates": candidates,
+            "ready": ready,
+            "only": only,
+            "form": form,
+            "confirmation": nonce.issue(request, self._operation.name, runs),
+            "before": self._before(request, only) if only and ready else None,
+            "before_label": _before_label(request, only) if only else "",
+            "back": self._back(runs),
+        }
+        return TemplateResponse(request, "admin/fluxio_django/run/confirm.html", context)
+
+    def _before(self, request: HttpRequest, only: Candidate) -> ShownState | None:
+        """What a fork begins with, for those who may see values."""
+        if self._operation is not FORK or not self._admin.may(request, Right.VALUES, only.run):
+            return None
+        step = request.GET.get("from_step") or None
+        return state_at(only.run, self._operation.begins(only.run, step))
+
+    # --- acting
+
+    def _act(self, request: HttpRequest, runs: Sequence[Run], form: ReasonForm) -> HttpResponse:
+        try:
+            confirmed = nonce.read(request, self._operation.name)
+        except nonce.StaleConfirmationError:
+            return self._turned_away(request, runs, _("The page was too old. Look again."))
+        step = form.cleaned_data.get("from_step")
+        damaged = {run.pk: unreadable(run, self._operation.begins(run, step)) for run in runs}
+        if len(runs) == 1 and damaged[runs[0].pk]:
+            return self._turned_away(request, runs, damaged[runs[0].pk])
+        keys = sorted(damaged)
+        with audit.alone_with(keys):
+            fresh = self._allowed(request, keys)
+            if any(audit.is_used(request, confirmed.number, run) for run in fresh):
+                return self._turned_away(request, runs, _("This was confirmed already, once."))
+            if not all(confirmed.still_fits(run) for run in fresh):
+                return self._turned_away(
+                    request, runs, _("The run has moved on since the page was shown. Look again.")
+                )
+            candidates = self._candidates(fresh)
+            if len(candidates) == 1 and candidates[0].refusal:
+                return self._turned_away(request, runs, candidates[0].refusal)
+            orders = [
+                self._hand_over(request, candidate.run, form, confirmed.number)
+                for candidate in candidates
+                if not candidate.refusal and not damaged[candidate.run.pk]
+            ]
+        return self._done(request, runs, orders)
+
+    def _hand_over(self, request: HttpRequest, run: Run, form: ReasonForm, number: str) -> Order:
+        order = self._operation.order(run, form.cleaned_data)
+        deed = audit.Deed(summary=order.summary, reason=form.cleaned_data["reason"], number=number)
+        self._admin.log_change(request, run, deed.message(request))
+        services.launch(order.work, run_id=order.run_id)
+        return order
+
+    def _turned_away(self, request: HttpRequest, runs: Sequence[Run], why: str) -> HttpResponse:
+        messages.warning(request, why)
+        return HttpResponseRedirect(self._back(runs))
+
+    def _done(
+        self, request: HttpRequest, runs: Sequence[Run], orders: Sequence[Order]
+    ) -> HttpResponse:
+        left_out = len(runs) - len(orders)
+        if orders:
+            messages.success(request, self._success(runs, orders))
+        if left_out:
+            messages.warning(
+                request,
+                ngettext(
+                    "%d run was left out: its state does not allow it.",
+                    "%d runs were left out: their state does not allow it.",
+                    left_out,
+                )
+                % left_out,
+            )
+        return HttpResponseRedirect(self._back(runs))
+
+    def _success(self, runs: Sequence[Run], orders: Sequence[Order]) -> str:
+        if len(orders) > 1:
+            return ngettext("%(done)s %(count)d run.", "%(done)s %(count)d runs.", len(orders)) % {
+                "done": self._operation.done,
+                "count": len(orders),
+            }
+        order = orders[0]
+        if order.run_id in {run.run_id for run in runs}:
+            address = self._back([run for run in runs if run.run_id == order.run_id])
+        else:
+            # The new run has no page before a worker has begun it; the list finds it by its id.
+            address = self._admin.address("run_changelist", q=order.run_id)
+        return format_html('{} <a href="{}">{}</a>.', self._operation.done, address, order.run_id)
+
+    def _back(self, runs: Sequence[Run]) -> str:
+        if len(runs) == 1:
+            return self._admin.address("run_change", runs[0].pk)
+        return self._admin.address("run_changelist")
+
+
+def keys_in(request: HttpRequest, *, many: bool) -> list[int]:
+    """The primary keys in the address, ascending.
+
+    Raises:
+        Http404: there are none, or something else than keys.
+        BadRequest: there are more than one operation takes.
+    """
+    given = request.GET.getlist("run")
+    if not given or not all(_KEY.fullmatch(text) for text in given):
+        raise Http404
+    keys = sorted({int(text) for text in given})
+    if len(keys) > (MOST_RUNS if many else 1):
+        raise BadRequest("Too many runs at once.")
+    return keys
+
+
+def _before_label(request: HttpRequest, only: Candidate) -> str:
+    step = request.GET.get("from_step")
+    if step:
+        return _("The state before step %s") % printable(step)
+    if only.run.status == RunStatus.SUCCEEDED:
+        return _("The state at the beginning")
+    return _("The state at the last checkpoint")
+
+
+def _step_choices(standing: Standing) -> list[tuple[str, str]]:
+    run = standing.run
+    if run.status == RunStatus.SUCCEEDED:
+        start = _("the beginning")
+    else:
+        start = _("the last checkpoint, at step %s") % (printable(run.step) or NOTHING)
+    return [("", start), *((key, _("step %s") % key) for key in reached_steps(standing))]

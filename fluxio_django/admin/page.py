@@ -1,0 +1,230 @@
+"""Everything the page of one run says, put together before a template is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from fluxio.errors import FluxioError
+from fluxio.runtime.reading import Moment
+from fluxio_django import services
+from fluxio_django.admin import audit
+from fluxio_django.admin.drift import Drift
+from fluxio_django.admin.headline import headline_of
+from fluxio_django.admin.log import MOST_BYTES_OF_PAGE, Page, bytes_of_state, read_page
+from fluxio_django.admin.measures import NOTHING, printable, run_duration_text, time_text
+from fluxio_django.admin.operations import OPERATIONS
+from fluxio_django.admin.rendering import Item, Renderer
+from fluxio_django.admin.rights import Right
+from fluxio_django.admin.rows import Link, RowPresenter, ShownRow
+from fluxio_django.admin.standing import Standing, standing_of
+from fluxio_django.admin.status import Badge, badge_of
+from fluxio_django.models import Run
+
+if TYPE_CHECKING:
+    from fluxio_django.admin.runs import RunAdmin
+
+MOST_FORKS = 20
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tool:
+    """A button: where it leads, or why it does not."""
+
+    name: str
+    text: str
+    address: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """One line about the run, perhaps with a link."""
+
+    label: str
+    text: str
+    address: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownState:
+    """A context: its items, or the reason why they cannot be shown.
+
+    `origins` maps keys to the row that set them, where that is known.
+    """
+
+    items: Sequence[tuple[Item, int | None]] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPage:
+    """What the template shows, in its order."""
+
+    run: Run
+    badge: Badge
+    headline: str
+    error: str
+    tools: Sequence[Tool]
+    refusals: Sequence[str]
+    drift: Drift | None
+    facts: Sequence[Fact]
+    with_values: bool
+    state: ShownState | None
+    with_origins: bool
+    rows: Sequence[ShownRow]
+    with_tools: bool
+    older: str
+    newer: str
+    head: int
+    forks: Sequence[Link]
+    more_forks: bool
+    trail: Sequence[audit.TrailEntry]
+
+
+def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
+    """The page of a run, as this user may see it."""
+    standing = standing_of(run)
+    presenter = RowPresenter(model_admin, request, standing)
+    log = read_page(run, _first_row(request))
+    rows = [presenter.show(line) for line in log.lines]
+    tools = _tools(model_admin, request, standing)
+    forks = _forks(model_admin, request, run)
+    return RunPage(
+        run=run,
+        badge=badge_of(run),
+        headline=headline_of(run),
+        error=printable(run.error) if presenter.with_values else "",
+        tools=tools,
+        refusals=[
+            _("%(tool)s is not possible now. %(why)s") % {"tool": tool.text, "why": tool.refusal}
+            for tool in tools
+            if tool.refusal
+        ],
+        drift=standing.drift,
+        facts=list(_facts(model_admin, request, run)),
+        with_values=presenter.with_values,
+        state=_state(run, log) if presenter.with_values else None,
+        with_origins=log.whole is not None,
+        rows=rows,
+        with_tools=any(row.tools for row in rows),
+        older=_rows_address(model_admin, run, log.older),
+        newer=_rows_address(model_admin, run, log.newer),
+        head=log.head,
+        forks=forks[:MOST_FORKS],
+        more_forks=len(forks) > MOST_FORKS,
+        trail=audit.trail(run),
+    )
+
+
+def _first_row(request: HttpRequest) -> int | None:
+    wanted = request.GET.get("row", "")
+    return int(wanted) if _NUMBER.fullmatch(wanted) else None
+
+
+def _rows_address(model_admin: RunAdmin, run: Run, first: int | None) -> str:
+    return "" if first is None else model_admin.address("run_change", run.pk, row=first)
+
+
+def _tools(model_admin: RunAdmin, request: HttpRequest, standing: Standing) -> list[Tool]:
+    run = standing.run
+    tools = [
+        Tool(
+            name=operation.name,
+            text=str(operation.title),
+            address=model_admin.address(f"run_{operation.name}", run=run.pk),
+            refusal=operation.refusal(standing),
+        )
+        for operation in OPERATIONS
+        if model_admin.may(request, operation.right, run)
+    ]
+    if model_admin.may(request, Right.DIFF, run):
+        address = model_admin.address("run_diff", run=run.pk)
+        tools.append(Tool(name="diff", text=_("Compare"), address=address))
+    return tools
+
+
+def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fact]:
+    yield Fact(label=_("Pipeline"), text=run.pipeline)
+    yield _version(model_admin, request, run)
+    yield Fact(label=_("Step"), text=printable(run.step) or NOTHING)
+    yield Fact(label=_("Attempts"), text=str(run.attempt))
+    yield Fact(label=_("Created"), text=time_text(run.created_at))
+    yield Fact(label=_("Started"), text=time_text(run.started_at) or NOTHING)
+    yield Fact(label=_("Finished"), text=time_text(run.finished_at) or NOTHING)
+    yield Fact(label=_("Duration"), text=run_duration_text(run) or NOTHING)
+    if run.takeovers:
+        yield Fact(label=_("Takeovers"), text=str(run.takeovers))
+    if run.owner:
+        yield Fact(label=_("Worker"), text=printable(run.owner))
+        yield Fact(label=_("Lease until"), text=time_text(run.lease_expires_at) or NOTHING)
+    if run.requested_by_id is not None:
+        yield Fact(label=_("Requested by"), text=_user(run.requested_by_id))
+    if run.subject_id:
+        yield Fact(label=_("Subject"), text=f"{_kind_of_subject(run)} {printable(run.subject_id)}")
+    if run.parent:
+        yield _parent(model_admin, request, run)
+
+
+def _version(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
+    seen = request.user.has_perm("fluxio_django.view_pipelineversion")
+    address = model_admin.address("pipelineversion_changelist", pipeline=run.pipeline)
+    return Fact(label=_("Version"), text=run.version, address=address if seen else "")
+
+
+def _user(key: int) -> str:
+    # Users may live in another database than runs, so the relation is not followed.
+    user = get_user_model()._default_manager.filter(pk=key).first()
+    return user.get_username() if user is not None else str(key)
+
+
+def _kind_of_subject(run: Run) -> str:
+    if run.subject_type_id is None:
+        return "?"
+    kind = ContentType.objects.filter(pk=run.subject_type_id).first()
+    return f"{kind.app_label}.{kind.model}" if kind is not None else "?"
+
+
+def _parent(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
+    parent = model_admin.visible_by_id(request, run.parent)
+    address = model_admin.address("run_change", parent.pk) if parent is not None else ""
+    text = run.parent
+    if run.parent_sequence is not None:
+        text = _("%(run)s, at row %(row)d") % {"run": text, "row": run.parent_sequence}
+    return Fact(label=_("Forked from"), text=text, address=address)
+
+
+def _forks(model_admin: RunAdmin, request: HttpRequest, run: Run) -> list[Link]:
+    forks = model_admin.get_queryset(request).filter(parent=run.run_id)[: MOST_FORKS + 1]
+    return [
+        Link(text=fork.run_id, address=model_admin.address("run_change", fork.pk)) for fork in forks
+    ]
+
+
+def _state(run: Run, log: Page) -> ShownState:
+    if bytes_of_state(run) > MOST_BYTES_OF_PAGE:
+        return ShownState(problem=_("It is too large to be shown here; open its newest row."))
+    whole = log.whole
+    origins = whole.provenance() if whole is not None else {}
+    return state_at(run, None, origins)
+
+
+def state_at(run: Run, at: Moment, origins: Mapping[str, int] | None = None) -> ShownState:
+    """A run's context at a recorded moment; where there is none, why."""
+    try:
+        state = services.state(run.run_id, at)
+    except (FluxioError, KeyError, ValueError) as problem:
+        return ShownState(problem=printable(str(problem.args[0] if problem.args else problem)))
+    items = Renderer().show_items(state)
+    return ShownState(
+        items=[(item, (origins or {}).get(key)) for item, key in zip(items, state, strict=False)]
+    )

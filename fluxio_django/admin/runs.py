@@ -1,0 +1,285 @@
+"""The list of runs and the page of one run, and the ways that lead from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from fluxio_django import services
+from fluxio_django.admin.comparison import ComparisonView
+from fluxio_django.admin.confirmation import MOST_RUNS, ConfirmationView
+from fluxio_django.admin.filters import (
+    MOST_LISTED,
+    BoundedPaginator,
+    PipelineFilter,
+    StatusFilter,
+)
+from fluxio_django.admin.measures import printable, run_duration_text, time_text
+from fluxio_django.admin.operations import FORK, OPERATIONS, REPLAY, RESUME, Operation
+from fluxio_django.admin.page import run_page
+from fluxio_django.admin.readonly import ReadOnlyAdmin
+from fluxio_django.admin.rights import Right, holds
+from fluxio_django.admin.status import badge_of
+from fluxio_django.models import Run
+
+_AFTER_ASCII = "\x7f"
+_SHORT_VERSION = 8
+_TO_THE_MINUTE = len("2026-01-01 00:00")
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin[Run]):
+    """Runs: read-only, with actions that each have a right, a confirmation and an audit entry.
+
+    Narrow `get_queryset` to what a user may see; every look-up goes through it. The rights of a
+    user for one run are asked with `has_perm(permission, run)` as well.
+    """
+
+    # Columns are methods, so that only the creation time, which has an index, can be sorted by.
+    list_display = [
+        "run",
+        "state",
+        "pipeline_name",
+        "due_step",
+        "created",
+        "took",
+        "attempts",
+        "code_version",
+        "finished",
+    ]
+    list_filter = [StatusFilter, PipelineFilter, ("created_at", admin.DateFieldListFilter)]
+    allowed_lookups = (
+        "status",
+        "pipeline",
+        "created_at__gte",
+        "created_at__lt",
+        "created_at__isnull",
+    )
+    search_fields = ["run_id"]
+    search_help_text = _("Search by run id, or by how it begins")
+    ordering = ["-created_at", "-id"]
+    paginator = BoundedPaginator
+    actions = ["resume_selected", "replay_selected", "fork_selected", "diff_selected"]
+
+    # --- rights
+
+    def may(self, request: HttpRequest, right: Right, run: Run | None = None) -> bool:
+        """Whether the user may see runs, or this one, and has the right for it."""
+        return self.has_view_permission(request, run) and holds(request, right, run)
+
+    def has_resume_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may resume runs."""
+        return self.may(request, Right.RESUME)
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may replay runs."""
+        return self.may(request, Right.REPLAY)
+
+    def has_fork_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may fork runs."""
+        return self.may(request, Right.FORK)
+
+    def has_diff_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may compare runs."""
+        return self.may(request, Right.DIFF)
+
+    # --- look-ups
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """The runs this user can see at all, with `lapsed`: whether the lease expired."""
+        lapsed = Run.objects.using(services.database()).lapsed().filter(pk=OuterRef("pk"))
+        return super().get_queryset(request).annotate(lapsed=Exists(lapsed.order_by()))
+
+    def visible(self, request: HttpRequest, keys: Sequence[int]) -> list[Run]:
+        """The runs with these primary keys, in the order of the keys.
+
+        Raises:
+            Http404: one of them is unknown, or not for this user.
+        """
+        found = {run.pk: run for run in self.get_queryset(request).filter(pk__in=keys)}
+        if len(found) < len(keys):
+            raise Http404
+        return [found[key] for key in keys]
+
+    def visible_by_id(self, request: HttpRequest, run_id: str) -> Run | None:
+        """The run with this id, None where it is unknown or not for this user."""
+        return self.get_queryset(request).filter(run_id=run_id).first()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        """The runs whose id begins with the term: a range in the index, on every database."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if not (term.isascii() and term.isprintable()):
+            return queryset.none(), False
+        return queryset.filter(run_id__gte=term, run_id__lt=term + _AFTER_ASCII), False
+
+    # --- addresses
+
+    def get_urls(self) -> list[URLPattern]:
+        """Django's own, and one for each operation."""
+        views: list[tuple[str, Callable[[HttpRequest], HttpResponse]]] = [
+            (operation.name, ConfirmationView(self, operation)) for operation in OPERATIONS
+        ]
+        views.append(("diff", ComparisonView(self)))
+        own = [
+            path(
+                f"{name}/",
+                self.admin_site.admin_view(view),
+                name=f"fluxio_django_run_{name}",
+            )
+            for name, view in views
+        ]
+        return [*own, *super().get_urls()]
+
+    def address(self, name: str, *keys: Any, **query: Any) -> str:
+        """The address of one of our pages in this admin site."""
+        found = reverse(f"admin:fluxio_django_{name}", args=keys, current_app=self.admin_site.name)
+        return f"{found}?{urlencode(query, doseq=True)}" if query else found
+
+    # --- pages
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Run | None = None,
+    ) -> HttpResponse:
+        """The page of a run, in the frame of Django's form."""
+        if obj is not None:
+            context = {
+                **context,
+                "title": _("Run %s") % obj.run_id,
+                "subtitle": None,
+                "page": run_page(self, request, obj),
+            }
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list of runs."""
+        context = {
+            "title": _("Runs"),
+            "most_listed": MOST_LISTED,
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
+
+    # --- columns
+
+    @admin.display(description=_("run"))
+    def run(self, run: Run) -> str:
+        """The run id."""
+        return run.run_id
+
+    @admin.display(description=_("status"))
+    def state(self, run: Run) -> str:
+        """The status as a badge."""
+        badge = badge_of(run)
+        return format_html('<span class="fluxio-badge {}">{}</span>', badge.tone, badge.text)
+
+    @admin.display(description=_("pipeline"))
+    def pipeline_name(self, run: Run) -> str:
+        """The pipeline's name."""
+        return run.pipeline
+
+    @admin.display(description=_("step"))
+    def due_step(self, run: Run) -> str:
+        """The step that is due, or failed."""
+        return printable(run.step)
+
+    @admin.display(description=_("version"))
+    def code_version(self, run: Run) -> str:
+        """The version that recorded the run, shortened."""
+        return run.version[:_SHORT_VERSION]
+
+    @admin.display(description=_("attempts"))
+    def attempts(self, run: Run) -> int:
+        """How often it was begun."""
+        return run.attempt
+
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, run: Run) -> str:
+        """When it was created."""
+        return time_text(run.created_at)[:_TO_THE_MINUTE]
+
+    @admin.display(description=_("finished"))
+    def finished(self, run: Run) -> str:
+        """When it finished."""
+        return time_text(run.finished_at)[:_TO_THE_MINUTE]
+
+    @admin.display(description=_("duration"))
+    def took(self, run: Run) -> str:
+        """How long it took, or has been taking."""
+        return run_duration_text(run)
+
+    # --- actions: each leads to its page, where it is confirmed
+
+    @admin.action(description=_("Resume selected runs"), permissions=["resume"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Go on with runs from their last checkpoints."""
+        return self._lead_to(request, RESUME, queryset)
+
+    @admin.action(description=_("Replay selected runs"), permissions=["replay"])
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Run runs again, as new attempts."""
+        return self._lead_to(request, REPLAY, queryset)
+
+    @admin.action(description=_("Fork selected run"), permissions=["fork"])
+    def fork_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Begin a new run with the state of one."""
+        return self._lead_to(request, FORK, queryset)
+
+    @admin.action(description=_("Compare two selected runs"), permissions=["diff"])
+    def diff_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Compare two runs, the older one first."""
+        runs = self._selected(request, Right.DIFF, queryset, 2)
+        if len(runs) != 2:
+            messages.warning(request, _("Select exactly two runs to compare."))
+            return None
+        keys = sorted(run.pk for run in runs)
+        return HttpResponseRedirect(self.address("run_diff", run=keys))
+
+    def _lead_to(
+        self, request: HttpRequest, operation: Operation, queryset: QuerySet[Run]
+    ) -> HttpResponse | None:
+        most = MOST_RUNS if operation.many else 1
+        runs = self._selected(request, operation.right, queryset, most)
+        if len(runs) > most:
+            refusal = _("%(title)s takes %(most)d runs at once. Select fewer.")
+            if most == 1:
+                refusal = _("%(title)s takes one run at a time. Select one.")
+            messages.warning(request, refusal % {"title": operation.title, "most": most})
+            return None
+        keys = sorted(run.pk for run in runs)
+        return HttpResponseRedirect(self.address(f"run_{operation.name}", run=keys))
+
+    def _selected(
+        self, request: HttpRequest, right: Right, queryset: QuerySet[Run], most: int
+    ) -> list[Run]:
+        """The selected runs, and one more than `most` where there are more.
+
+        Django filters the menu by rights; this holds whoever calls an action, and for each run.
+
+        Raises:
+            PermissionDenied: the user lacks the right for one of the runs.
+        """
+        runs = list(queryset[: most + 1])
+        if not all(self.may(request, right, run) for run in runs):
+            raise PermissionDenied
+        return runs

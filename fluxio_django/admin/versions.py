@@ -1,0 +1,86 @@
+"""The versions of pipelines that have run here, and what each consisted of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from fluxio_django.admin.drift import manifest_of
+from fluxio_django.admin.filters import PipelineFilter
+from fluxio_django.admin.measures import time_text
+from fluxio_django.admin.readonly import ReadOnlyAdmin
+from fluxio_django.models import PipelineVersion
+from fluxio_django.registry import pipelines
+
+
+@admin.register(PipelineVersion)
+class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
+    """Versions of pipelines: read-only."""
+
+    list_display = ["version", "pipeline", "stages", "use", "seen"]
+    list_filter = [PipelineFilter]
+    allowed_lookups = ("pipeline",)
+    ordering = ["pipeline", "-first_seen", "-id"]
+    sortable_by = ("pipeline",)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list of versions."""
+        return super().changelist_view(
+            request, {"title": _("Pipeline versions"), **(extra_context or {})}
+        )
+
+    @admin.display(description=gettext_lazy("stages"))
+    def stages(self, version: PipelineVersion) -> str:
+        """How many stages it has."""
+        manifest = manifest_of(version)
+        return str(len(manifest.entries)) if manifest is not None else _("damaged")
+
+    @admin.display(description=gettext_lazy("in use"))
+    def use(self, version: PipelineVersion) -> str:
+        """Whether the code at hand is this version."""
+        if not _is_current(version):
+            return ""
+        return format_html('<span class="fluxio-badge good">{}</span>', _("current"))
+
+    @admin.display(description=gettext_lazy("first seen"), ordering="first_seen")
+    def seen(self, version: PipelineVersion) -> str:
+        """When it first ran here."""
+        return time_text(version.first_seen)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: PipelineVersion | None = None,
+    ) -> HttpResponse:
+        """The page of a version, in the frame of Django's form."""
+        if obj is not None:
+            manifest = manifest_of(obj)
+            context = {
+                **context,
+                "title": _("Version %(version)s of %(pipeline)s")
+                % {"version": obj.version, "pipeline": obj.pipeline},
+                "subtitle": None,
+                "version": obj,
+                "first_seen": time_text(obj.first_seen),
+                "is_current": _is_current(obj),
+                "entries": manifest.entries if manifest is not None else None,
+            }
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def _is_current(version: PipelineVersion) -> bool:
+    try:
+        return pipelines[version.pipeline].version == version.version
+    except Exception:  # noqa: BLE001 - unregistered, or the project's factory failed
+        return False

@@ -1,0 +1,359 @@
+"""Who may open which page and set off what; everybody else is refused and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.backends import ModelBackend
+from django.core.exceptions import PermissionDenied
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from fluxio_django.models import Checkpoint, PipelineVersion, Run
+from tests.app.admin.desk import (
+    Confirm,
+    SignIn,
+    address,
+    everything,
+    foreign_runs_are_hidden,
+    page_of,
+)
+from tests.app.admin.shop import Shop
+
+OWN_RIGHTS = [
+    "view_run",
+    "resume_run",
+    "replay_run",
+    "fork_run",
+    "diff_run",
+    "view_context",
+    "cancel_run",
+    "force_version",
+    "view_pipelineversion",
+    "view_checkpoint",
+    "add_run",
+    "delete_run",
+]
+OPERATIONS = {
+    "resume": "resume_run",
+    "replay": "replay_run",
+    "fork": "fork_run",
+    "diff": "diff_run",
+}
+
+ROLES: list[frozenset[str]] = [
+    frozenset(),
+    *(frozenset({right}) for right in OWN_RIGHTS),
+    *(frozenset({"view_run", right}) for right in OWN_RIGHTS[1:]),
+    frozenset(OWN_RIGHTS),
+]
+ROLE_NAMES = [" and ".join(sorted(role)) or "no right" for role in ROLES]
+every_role = pytest.mark.parametrize("role", ROLES, ids=ROLE_NAMES)
+
+
+def pages(run: Run) -> dict[str, set[str]]:
+    """Every page about a run, and the rights each needs."""
+    row = run.checkpoints.get(sequence=1)
+    version = PipelineVersion.objects.get()
+    return {
+        "/admin/fluxio_django/run/": {"view_run"},
+        page_of(run): {"view_run"},
+        f"/admin/fluxio_django/run/{run.pk}/history/": {"view_run"},
+        "/admin/fluxio_django/checkpoint/": {"view_run"},
+        f"/admin/fluxio_django/checkpoint/{row.pk}/change/": {"view_run"},
+        f"/admin/fluxio_django/checkpoint/{row.pk}/history/": {"view_run"},
+        "/admin/fluxio_django/pipelineversion/": {"view_pipelineversion"},
+        f"/admin/fluxio_django/pipelineversion/{version.pk}/change/": {"view_pipelineversion"},
+        f"/admin/fluxio_django/pipelineversion/{version.pk}/history/": {"view_pipelineversion"},
+        **{address(name, run): {"view_run", right} for name, right in OPERATIONS.items()},
+    }
+
+
+def history_pages(run: Run) -> list[str]:
+    """The pages that Django has for changing records."""
+    records = {
+        "run": run.pk,
+        "checkpoint": run.checkpoints.get(sequence=1).pk,
+        "pipelineversion": PipelineVersion.objects.get().pk,
+    }
+    return [
+        f"/admin/fluxio_django/{model}/{page}/"
+        for model, key in records.items()
+        for page in ("add", f"{key}/delete", f"{key}/change")
+    ]
+
+
+@every_role
+def test_a_page_opens_for_exactly_those_who_hold_its_rights(
+    shop: Shop, sign_in: SignIn, role: frozenset[str]
+) -> None:
+    run = shop.fail("bad")
+    client = sign_in(*role)
+    for page, needed in pages(run).items():
+        expected = (200, 302) if needed <= role else (403,)
+        assert client.get(page).status_code in expected, page
+
+
+@every_role
+def test_an_operation_is_carried_out_for_exactly_those_who_hold_its_rights(
+    shop: Shop, sign_in: SignIn, confirm: Confirm, root: Client, role: frozenset[str]
+) -> None:
+    client = sign_in(*role)
+    for name, right in OPERATIONS.items():
+        run = shop.fail(f"bad-{name}")
+        before = everything()
+        where = address(name, run)
+        if {"view_run", right} <= role:
+            fields = {"a": run.run_id, "b": run.run_id, "patch": "{}"}
+            assert confirm(client, where, **fields).status_code in (200, 302)
+            assert everything() != before
+        else:
+            stolen = root.get(where).context["confirmation"]
+            answer = confirm.send(client, where, stolen, a=run.run_id, b=run.run_id, patch="{}")
+            assert answer.status_code == 403
+            assert everything() == before
+
+
+@every_role
+def test_the_menu_leads_only_those_to_an_operation_who_hold_its_right(
+    shop: Shop, sign_in: SignIn, role: frozenset[str]
+) -> None:
+    runs = [shop.fail("one"), shop.fail("two")]
+    client = sign_in(*role)
+    before = everything()
+    if "view_run" in role:
+        form = client.get("/admin/fluxio_django/run/").context["action_form"]
+        offered = {key for key, _ in form.fields["action"].choices} if form else set()
+        held = {f"{name}_selected" for name, right in OPERATIONS.items() if right in role}
+        assert offered - {""} == held
+    for name, right in OPERATIONS.items():
+        chosen = [run.pk for run in runs][: 1 if name == "fork" else 2]
+        answer = client.post(
+            "/admin/fluxio_django/run/",
+            {"action": f"{name}_selected", "_selected_action": chosen, "select_across": "0"},
+        )
+        led = f"/run/{name}/" in answer.headers.get("Location", "")
+        assert led == ({"view_run", right} <= role), name
+    assert everything() == before
+
+
+@every_role
+def test_selecting_all_pages_gives_nobody_more_than_they_hold(
+    shop: Shop, sign_in: SignIn, role: frozenset[str]
+) -> None:
+    runs = [shop.fail("one"), shop.fail("two"), shop.fail("three")]
+    client = sign_in(*role)
+    before = everything()
+    for name, right in [("resume", "resume_run"), ("replay", "replay_run")]:
+        answer = client.post(
+            "/admin/fluxio_django/run/",
+            {
+                "action": f"{name}_selected",
+                "_selected_action": [runs[0].pk],
+                "select_across": "1",
+            },
+        )
+        location = answer.headers.get("Location", "")
+        if {"view_run", right} <= role:
+            assert all(f"run={run.pk}" in location for run in runs)
+        else:
+            assert f"/run/{name}/" not in location
+    client.post(
+        "/admin/fluxio_django/run/",
+        {"action": "delete_selected", "_selected_action": [runs[0].pk], "select_across": "1"},
+    )
+    assert everything() == before
+
+
+@every_role
+def test_history_is_read_only_for_everybody(
+    shop: Shop, sign_in: SignIn, role: frozenset[str]
+) -> None:
+    run = shop.buy("fine")
+    before = everything()
+    people = [sign_in(*role), sign_in(superuser=True)]
+    for client in people:
+        for page in history_pages(run):
+            data = {"post": "yes", "run_id": "other", "pipeline": "other", "status": "failed"}
+            assert client.post(page, data).status_code == 403, page
+    assert everything() == before
+
+
+@pytest.mark.parametrize("person", ["anonymous", "no member of the staff"])
+def test_who_is_not_of_the_staff_is_sent_to_sign_in(
+    shop: Shop, sign_in: SignIn, person: str
+) -> None:
+    run = shop.fail("bad")
+    client = Client() if person == "anonymous" else sign_in(*OWN_RIGHTS, staff=False)
+    before = everything()
+    for page in [*pages(run), *history_pages(run)]:
+        for answer in (client.get(page), client.post(page, {"reason": "x"})):
+            assert answer.status_code == 302
+            assert "/login/" in answer.headers["Location"]
+    assert everything() == before
+
+
+def our_addresses() -> Iterator[str]:
+    """The routes of our models in the admin, as the address book has them."""
+
+    def walk(patterns: list[URLPattern | URLResolver], before: str) -> Iterator[str]:
+        for pattern in patterns:
+            route = before + str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                yield from walk(pattern.url_patterns, route)
+            elif "fluxio_django/" in route:
+                yield route
+
+    yield from walk(get_resolver().url_patterns, "/")
+
+
+def test_no_address_answers_staff_without_rights(shop: Shop, sign_in: SignIn) -> None:
+    run = shop.fail("bad")
+    client = sign_in()
+    before = everything()
+    crawled = 0
+    for route in our_addresses():
+        page = route.replace("<path:object_id>", str(run.pk))
+        for answer in (client.get(page), client.post(page)):
+            if answer.status_code == 302:
+                # Django's old form of a record's address, which leads to the page that refuses.
+                assert client.get(answer.headers["Location"]).status_code in (403, 404), page
+            else:
+                assert answer.status_code in (403, 404, 405), page
+        crawled += 1
+    assert crawled >= 20
+    assert everything() == before
+
+
+def test_every_action_declares_whom_it_is_for() -> None:
+    ours = [
+        model_admin
+        for model, model_admin in admin.site._registry.items()
+        if model._meta.app_label == "fluxio_django"
+    ]
+    declared = [(model_admin, name) for model_admin in ours for name in (model_admin.actions or ())]
+    assert len(declared) == 4
+    for model_admin, name in declared:
+        action = getattr(model_admin, str(name))
+        assert len(action.allowed_permissions) == 1, name
+        for permission in action.allowed_permissions:
+            assert callable(getattr(model_admin, f"has_{permission}_permission")), name
+
+
+def test_an_action_that_is_called_past_the_menu_checks_again(shop: Shop, sign_in: SignIn) -> None:
+    shop.fail("bad")
+    request = RequestFactory().post("/")
+    client = sign_in("view_run")
+    request.user = client.get("/admin/").wsgi_request.user
+    run_admin = admin.site.get_model_admin(Run)
+    for name in run_admin.actions:
+        with pytest.raises(PermissionDenied):
+            getattr(run_admin, name)(request, Run.objects.all())
+
+
+# --- single runs
+
+
+class RightsForSomeRuns(ModelBackend):
+    """Lets everybody resume the runs whose id begins with "open-", and only those."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        if perm == "fluxio_django.resume_run":
+            return isinstance(obj, Run) and obj.run_id.startswith("open-")
+        return super().has_perm(user_obj, perm, obj)
+
+
+def test_a_right_for_some_runs_is_a_right_for_no_other(
+    shop: Shop, sign_in: SignIn, confirm: Confirm, settings: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["tests.app.admin.test_rights.RightsForSomeRuns"]
+    opened, closed = shop.fail("open-1"), shop.fail("closed-1")
+    client = sign_in("view_run")
+    assert "Resume" not in client.get(page_of(closed)).content.decode()
+    assert client.get(address("resume", closed)).status_code == 403
+    assert client.get(address("resume", opened, closed)).status_code == 403
+    assert "Resume" in client.get(page_of(opened)).content.decode()
+    confirm(client, address("resume", opened))
+    assert Run.objects.get(pk=opened.pk).status == "succeeded"
+
+
+def test_a_foreign_run_is_not_there(
+    shop: Shop, root: Client, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = shop.fail("mine"), shop.fail("theirs")
+    confirmations = {name: root.get(address(name, theirs)) for name in OPERATIONS}
+    row = theirs.checkpoints.get(sequence=1)
+    foreign_runs_are_hidden(monkeypatch)
+    before = everything()
+    for page in (
+        page_of(theirs),
+        f"/admin/fluxio_django/run/{theirs.pk}/history/",
+        f"/admin/fluxio_django/checkpoint/{row.pk}/change/",
+        f"/admin/fluxio_django/checkpoint/{row.pk}/history/",
+        *(address(name, theirs) for name in OPERATIONS),
+        *(address(name, mine, theirs) for name in ("resume", "replay", "diff")),
+    ):
+        assert root.get(page).status_code == 404, page
+    for name, page in confirmations.items():
+        token = page.context["confirmation"]
+        assert confirm.send(root, address(name, theirs), token, patch="{}").status_code == 404
+    assert "theirs" not in root.get("/admin/fluxio_django/run/").content.decode()
+    assert "theirs" not in root.get("/admin/fluxio_django/run/?q=theirs").context["cl"].result_list
+    assert everything() == before
+
+
+def test_the_actions_of_the_list_never_reach_a_foreign_run(
+    shop: Shop, root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = shop.fail("mine"), shop.fail("theirs")
+    foreign_runs_are_hidden(monkeypatch)
+    for across in ("0", "1"):
+        answer = root.post(
+            "/admin/fluxio_django/run/",
+            {
+                "action": "resume_selected",
+                "_selected_action": [mine.pk, theirs.pk],
+                "select_across": across,
+            },
+        )
+        assert answer.headers["Location"] == address("resume", mine)
+
+
+def test_a_fork_or_parent_that_is_foreign_has_no_link(
+    shop: Shop, root: Client, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = shop.fail("mine")
+    confirm(root, address("fork", mine), as_run_id="theirs", patch="{}")
+    theirs = Run.objects.get(run_id="theirs")
+    foreign_runs_are_hidden(monkeypatch)
+    assert page_of(theirs) not in root.get(page_of(mine)).content.decode()
+
+
+def test_what_does_not_exist_is_not_found(shop: Shop, root: Client) -> None:
+    for page in (
+        "/admin/fluxio_django/run/999999/change/",
+        "/admin/fluxio_django/run/nonsense/change/",
+        "/admin/fluxio_django/run/999999/history/",
+        "/admin/fluxio_django/checkpoint/999999/change/",
+        "/admin/fluxio_django/pipelineversion/999999/change/",
+        "/admin/fluxio_django/run/resume/",
+        "/admin/fluxio_django/run/resume/?run=",
+        "/admin/fluxio_django/run/resume/?run=999999",
+        "/admin/fluxio_django/run/resume/?run=1%20OR%201=1",
+        "/admin/fluxio_django/run/resume/?run=%D9%A1",
+        "/admin/fluxio_django/run/resume/?run=" + "9" * 400,
+        "/admin/fluxio_django/run/diff/?run=999999",
+        "/admin/fluxio_django/run/diff/?run=x",
+    ):
+        assert root.get(page).status_code == 404, page
+
+
+def test_rows_are_reached_from_their_run_and_are_not_in_the_index(shop: Shop, root: Client) -> None:
+    run = shop.buy("fine")
+    assert "/fluxio_django/checkpoint/" not in root.get("/admin/").content.decode()
+    row = run.checkpoints.get(sequence=1)
+    assert f"/checkpoint/{row.pk}/change/" in root.get(page_of(run)).content.decode()
+    assert Checkpoint.objects.count() == 4
