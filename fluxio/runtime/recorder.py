@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
-from types import TracebackType
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from fluxio.errors import StoreError

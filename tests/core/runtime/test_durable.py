@@ -22,6 +22,8 @@ from fluxio import (
     Pipeline,
     RunIDInUseError,
     Send,
+    Watchers,
+    current_step,
     stage,
 )
 
@@ -566,3 +568,47 @@ async def test_a_resumed_stream_runs_its_stage_again_and_keeps_what_was_recorded
     assert [chunk async for chunk in pipeline.stream({}, run_id="r", resume=True)] == [1, 2]
     assert shop.executed == ["a"]
     assert [chunk async for chunk in pipeline.stream({}, run_id="r", resume=True)] == []
+
+
+async def test_a_stored_traceback_begins_in_the_users_code(
+    memory: InMemoryStore, shop: Workshop
+) -> None:
+    shop.failing = {"a"}
+    pipeline = Pipeline([shop.make("a")], durable=True, checkpoint_store=memory)
+    with pytest.raises(ValueError, match="a"):
+        await pipeline.invoke({}, run_id="r")
+    error = (await pipeline.history("r"))[-1].error
+    assert error is not None
+    assert "raise ValueError(name)" in error.traceback
+    assert "executor.py" not in error.traceback
+
+
+async def test_long_errors_are_capped(memory: InMemoryStore) -> None:
+    @stage
+    async def wordy(ctx: Context) -> Context:
+        raise ValueError("x" * 100_000)
+
+    pipeline = Pipeline([wordy], durable=True, checkpoint_store=memory)
+    with pytest.raises(ValueError, match="xxx"):
+        await pipeline.invoke({}, run_id="r")
+    entry = (await pipeline.history("r"))[-1]
+    assert entry.error is not None
+    assert len(entry.error.message) == 2000
+    assert entry.size < 20_000
+
+
+async def test_whoever_listens_to_progress_cannot_fail_a_stage() -> None:
+    heard: list[tuple[str, int, int | None, str]] = []
+
+    def listen(step: Any, done: int, total: int | None, note: str) -> None:
+        heard.append((step.key, done, total, note))
+        raise OSError("the terminal is gone")
+
+    @stage
+    async def work(ctx: Context) -> Context:
+        current_step().progress(1, 2, "half")
+        return ctx.set("done", True)
+
+    final = await Pipeline([work]).invoke({}, watch=Watchers(report=listen))
+    assert final["done"]
+    assert heard == [("work", 1, 2, "half")]
