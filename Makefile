@@ -70,7 +70,7 @@ test: .venv/.dev $(MARIADB_DRIVER) ## Run the tests, for instance: make test ARG
 lint: .venv/.dev ## Check style, format and the direction of imports
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-cache
 
 types: .venv/.dev ## Check the types of both packages
 	@$(PYTHON) -m mypy fluxio fluxio_django
