@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fluxio_django.redis_store import DjangoRedisStore
     from fluxio_django.registry import pipelines, register
     from fluxio_django.store import DjangoStore
 

@@ -23,16 +23,16 @@ def describe_function(function: FunctionType) -> Parts:
     # Not `__module__`: functools.wraps overwrites it with the module of the wrapped function.
     module = function.__globals__.get("__name__")
     wrapped = function.__dict__.get("__wrapped__")
-    inner = [] if wrapped is None else [("wrapped", wrapped)]
     node = function_node(function)
-    carried = list(_carried(function, changes_of(node) if node else _NO_CHANGES))
+    members = list(_carried(function, changes_of(node) if node else _NO_CHANGES))
+    if wrapped is not None:
+        members.append(("wrapped", wrapped))
     if isinstance(module, str) and is_foreign(module):
         name = qualified_name(module, function.__code__.co_qualname)
-        return Parts(label="foreign function", tokens=[name], members=inner or carried)
+        return Parts(label="foreign function", tokens=[name], members=members)
     if node is None:
-        inner.append(("code", function.__code__))
-    tokens = syntax_tokens(node) if node else ()
-    return Parts(label="function", tokens=tokens, members=carried + inner)
+        members.append(("code", function.__code__))
+    return Parts(label="function", tokens=syntax_tokens(node) if node else (), members=members)
 
 
 def describe_method(method: MethodType) -> Parts:

@@ -27,9 +27,9 @@ def describe_object(acting: Acting) -> Parts:
     else by its type alone: what is left of a connection without its socket says nothing.
     """
     kind = type(acting.value)
-    state = dict(instance_state(acting.value))
-    if _is_sealed(kind, state):
+    if _is_sealed(kind):
         return opaque(kind)
+    state = dict(instance_state(acting.value))
     method = acting.method or ("__call__" if is_callable(kind) else None)
     nodes = [
         node
@@ -87,13 +87,11 @@ def _is_record(kind: type) -> bool:
     return is_dataclass(kind) or kind is SimpleNamespace
 
 
-def _is_sealed(kind: type, state: dict[str, object]) -> bool:
+def _is_sealed(kind: type) -> bool:
     if _is_record(kind):
         return False
     module = module_of(kind)
     if is_standard(module) or module.partition(".")[0] == "django":
         return True
-    if any(base is not object and not base.__flags__ & _HEAP_TYPE for base in kind.__mro__):
-        return True  # part of the state is in C
-    declared = any("__slots__" in vars(base) for base in kind.__mro__)
-    return not state and not declared and not kind.__dictoffset__
+    # Part of the state is in C.
+    return any(base is not object and not base.__flags__ & _HEAP_TYPE for base in kind.__mro__)

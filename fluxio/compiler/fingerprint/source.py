@@ -165,24 +165,17 @@ def _fits(node: FunctionNode, code: CodeType) -> bool:
 def _told_apart(nodes: Sequence[FunctionNode], code: CodeType) -> Sequence[FunctionNode]:
     lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
     places = [
-        ((line, column), (end_line, end_column))
+        (line, column)
         for line, end_line, column, end_column in code.co_positions()
-        if line is not None and end_line is not None
-        if column is not None and end_column is not None
+        if line is not None and column is not None
         if (line, column) != (end_line, end_column)  # bookkeeping takes up no room
     ]
     if not places:
         # Python 3.12 forgets where a constant stood, and `-X no_debug_ranges` forgets all columns.
         return [node for node in lambdas if _compiles_to(node, code)][:1]
-    start, end = min(place[0] for place in places), max(place[1] for place in places)
-    around = [
-        (span, node)
-        for node in lambdas
-        if (span := _span(node.body))[0] <= start and end <= span[1]
-    ]
-    # Bodies nest or lie apart, so the one that starts last is the innermost.
-    around.sort(key=operator.itemgetter(0))
-    return [node for _, node in around[-1:]]
+    # Bodies nest or lie apart, so it is the last one that starts before the first instruction.
+    started = [node for node in lambdas if _start(node.body) <= min(places)]
+    return sorted(started, key=lambda node: _start(node.body))[-1:]
 
 
 def _compiles_to(node: ast.Lambda, code: CodeType) -> bool:
@@ -200,8 +193,5 @@ def _compiles_to(node: ast.Lambda, code: CodeType) -> bool:
     return code in inside or any(code in maker.co_consts for maker in inside)
 
 
-def _span(node: ast.expr) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (
-        (node.lineno, node.col_offset),
-        (node.end_lineno or node.lineno, node.end_col_offset or node.col_offset),
-    )
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset

@@ -8,8 +8,8 @@ from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
-# Where a name is read or written follows from its place; `kind` is the `u` of u"...".
-_UNSAID = frozenset({"ctx", "kind", "type_comment"})
+# Whether a name is read or written follows from its place.
+_UNSAID = frozenset({"ctx", "type_comment"})
 
 
 def syntax_tokens(root: ast.AST) -> list[str]:
@@ -81,10 +81,9 @@ def _item(value: object) -> str | ast.AST:
     match value:
         case ast.AST():
             return value
-        case None:
-            return "none"  # such as the key of `**mapping` in a dict display
         case _:
-            return f"'{value}"  # an identifier, a level of relative import, a conversion
+            # An identifier, a number of dots or a conversion; None is the key of `**` in a dict.
+            return f"'{value}"
 
 
 def constant_token(value: Any) -> str:

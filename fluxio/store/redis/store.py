@@ -33,12 +33,17 @@ class RedisStore(CheckpointStore):
         key_prefix: str = "fluxio:checkpoint",
         client: Redis | None = None,
     ) -> None:
+        connections = connections_to(url) if client is None else GivenConnections(client)
+        self._keep_in(connections, ttl=ttl, key_prefix=key_prefix)
+
+    def _keep_in(
+        self, connections: RedisConnections, *, ttl: float | None, key_prefix: str
+    ) -> None:
+        """Use these connections: for stores that get theirs from elsewhere."""
         if ttl is not None and not ttl > 0:
             raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None for no limit.")
-        self._connections: RedisConnections = (
-            connections_to(url) if client is None else GivenConnections(client)
-        )
-        self._journal = RedisJournal(self._connections, key_prefix=key_prefix, ttl=ttl)
+        self._connections = connections
+        self._journal = RedisJournal(connections, key_prefix=key_prefix, ttl=ttl)
 
     def journal(self) -> RedisJournal:
         """The journal, which works on the same runs as the four methods."""
