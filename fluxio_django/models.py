@@ -108,6 +108,7 @@ class Run(models.Model):
                 fields=["pipeline", "status", "-created_at", "-id"], name="fluxio_run_by_pipeline"
             ),
             models.Index(fields=["subject_type", "subject_id"], name="fluxio_run_by_subject"),
+            models.Index(fields=["parent"], name="fluxio_run_by_parent"),
         ]
         permissions = [
             ("resume_run", "Can resume a run"),

@@ -81,7 +81,11 @@ class RunQuerySet(models.QuerySet[Instance]):
         )
         columns = (f"log__{name}" for name in ROW_FIELDS)
         found = list(log.order_by("log__sequence").values_list("head", *columns))
-        rows = [row_of(values, self._connection) for _, *values in found if values[0] is not None]
+        rows = [
+            row_of(run_id, values, self._connection)
+            for _, *values in found
+            if values[0] is not None
+        ]
         head = found[0][0] if found else -1
         due = range(max(first, 0), (head if last is None else min(head, last)) + 1)
         for sequence, row in zip_longest(due, rows):

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from fluxio.store.base import Opening, Row, RowKind, RunRecord
+from fluxio.store.refusals import row_damaged
 from fluxio.types import RunStatus
 
 if TYPE_CHECKING:
@@ -75,10 +76,17 @@ def record_to_begin(opening: Opening, start: Row, token: int) -> RunRecord:
     )
 
 
-def row_of(values: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
-    """The row in a checkpoint's values (see `ROW_FIELDS`)."""
+def row_of(run_id: str, values: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
+    """The row in a checkpoint's values (see `ROW_FIELDS`).
+
+    Raises:
+        CorruptCheckpointError: it is of a kind that does not exist.
+    """
     facts = dict(zip(ROW_FIELDS, values, strict=True))
-    facts["kind"] = RowKind(facts["kind"])
+    try:
+        facts["kind"] = RowKind(facts["kind"])
+    except ValueError:
+        raise row_damaged(run_id, facts["sequence"], "is of an unknown kind") from None
     facts["created_at"] = moment_of(facts["created_at"], connection)
     return Row(**facts)
 

@@ -210,7 +210,7 @@ def _facts(run_id: str, row: Row) -> RowFacts:
 def _corrupt(run_id: str, row: Row, reason: str) -> CorruptCheckpointError:
     return CorruptCheckpointError(
         f"Row {row.sequence} of run {run_id!r} cannot be trusted: {reason}. Nothing was run. "
-        "Restore the row from a backup, or replay the run from a step before it.",
+        "Restore the row from a backup, or start the run afresh.",
         run_id=run_id,
         sequence=row.sequence,
         reason=reason,

@@ -30,7 +30,7 @@ def row_damaged(run_id: str, sequence: int, reason: str) -> CorruptCheckpointErr
     """The error for a row that is not what was written; `reason` goes on from "Row 3 of ..."."""
     return CorruptCheckpointError(
         f"Row {sequence} of run {run_id!r} {reason}. Nothing was run. Restore it from a backup, or "
-        "replay the run from a step before it.",
+        "start the run afresh.",
         run_id=run_id,
         sequence=sequence,
         reason=reason,

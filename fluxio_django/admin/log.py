@@ -146,11 +146,8 @@ def _line(run: Run, sequence: int, checkpoint: Checkpoint | None, payload: str |
         values = [
             payload if name == "payload" else getattr(checkpoint, name) for name in ROW_FIELDS
         ]
-        row = row_of(values, connections[services.database()])
+        row = row_of(run.run_id, values, connections[services.database()])
         body = open_row(run.run_id, row)
     except CorruptCheckpointError as problem:
         return Line(sequence=sequence, checkpoint=checkpoint, damage=problem.reason)
-    except ValueError as problem:
-        # A kind that is none: the row was changed by hand, or written by a newer release.
-        return Line(sequence=sequence, checkpoint=checkpoint, damage=str(problem))
     return Line(sequence=sequence, checkpoint=checkpoint, row=row, body=body)

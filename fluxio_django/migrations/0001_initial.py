@@ -263,6 +263,10 @@ class Migration(migrations.Migration):
             model_name="run",
             index=models.Index(fields=["subject_type", "subject_id"], name="fluxio_run_by_subject"),
         ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(fields=["parent"], name="fluxio_run_by_parent"),
+        ),
         migrations.AddConstraint(
             model_name="checkpoint",
             constraint=models.UniqueConstraint(
