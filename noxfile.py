@@ -30,6 +30,20 @@ def tests(session: nox.Session, django: str) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(python="3.11")
+def core(session: nox.Session) -> None:
+    """Test the core in an environment without Django; Redis and the long proofs are left out."""
+    session.install("attrs", "cryptography", "hypothesis", "pydantic", "redis")
+    session.install("pytest>=8.4", "pytest-timeout")
+    session.install("--no-deps", ".")
+    session.run("python", "-c", "import importlib.util as u; assert u.find_spec('django') is None")
+    # `tests/conftest.py` is about databases, and the ini file has an option of pytest-django.
+    options = ["--confcutdir=tests/core", "-W", "ignore::pytest.PytestConfigWarning"]
+    options += ["-o", "addopts=-ra --import-mode=importlib --strict-markers"]
+    chosen = session.posargs or ["-m", "not redis and not soak", "tests/core"]
+    session.run("python", "-m", "pytest", *options, *chosen)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format and the direction of imports."""

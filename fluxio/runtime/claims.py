@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fluxio.errors import FluxioError
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Environment
 from fluxio.runtime.heartbeat import heartbeat
@@ -91,7 +90,7 @@ class Claims:
             record = await self.journal.run(claim.run_id)
             if record is not None:
                 await self.journal.commit(claim, _given_back(claim, record, problem))
-        except FluxioError:
+        except Exception:
             # Somebody has it already, or the store is down: then the lease ends by itself.
             logger.warning("Run %s could not be given back.", claim.run_id, exc_info=True)
         finally:

@@ -196,6 +196,8 @@ class Driver:
         return batch.ready if self._failure is None else self._in_background(batch.ready)
 
     async def _apply(self, outcome: Outcome, batch: _Batch) -> None:
+        if outcome.ip not in self._transacted and self._lane(outcome.ip) not in batch.state:
+            return  # its background branch failed in the same moment and was closed as a whole
         if isinstance(outcome, Failed):
             await self._apply_failure(outcome, batch)
             return

@@ -9,7 +9,6 @@ from fluxio.errors import TransactionRefusedError
 from fluxio.nodes import Send
 from fluxio.program import Call
 from fluxio.runtime.attempt import Attempt
-from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.outcomes import Failed
 from fluxio.runtime.runs import Runs
 from fluxio.runtime.step import ProgressSink
@@ -18,10 +17,9 @@ from fluxio.runtime.step import ProgressSink
 class Alone:
     """The surroundings of a stage that runs outside of any run."""
 
-    def __init__(self, run_id: str, debugging: bool, chunks: ChunkSink | None = None) -> None:
+    def __init__(self, run_id: str, debugging: bool) -> None:
         self._run_id = run_id
         self._debugging = debugging
-        self._chunks = chunks
 
     @property
     def run_id(self) -> str:
@@ -39,9 +37,7 @@ class Alone:
         return None
 
     async def chunk(self, call: Call, chunk: Any, index: int) -> None:
-        """Hand a chunk on where somebody reads."""
-        if self._chunks is not None:
-            await self._chunks(chunk)
+        """Nobody reads the chunks; they end up in the context."""
 
     async def transact(self, call: Call, attempt: Attempt) -> Context | Send:
         """There is no log to commit with.
@@ -56,16 +52,14 @@ class Alone:
         )
 
 
-async def run_single_step(
-    runs: Runs, call: Call, context: Context, chunks: ChunkSink | None = None
-) -> Context:
+async def run_single_step(runs: Runs, call: Call, context: Context) -> Context:
     """The context after one stage, with what it wrote (for a router: its patch) as writes.
 
     Raises:
         Exception: whatever the stage raised.
     """
     environment = runs.environment
-    surroundings = Alone(environment.new_run_id(), environment.debugging(), chunks)
+    surroundings = Alone(environment.new_run_id(), environment.debugging())
     given = context.settled()
     outcome = await runs.executor.execute(call, given, surroundings)
     if isinstance(outcome, Failed):

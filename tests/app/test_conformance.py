@@ -15,6 +15,7 @@ from fluxio_django import DjangoStore
 from fluxio_django.journal import forget_noted_versions
 from fluxio_django.models import Checkpoint, PipelineVersion, Run
 from fluxio_django.tables import hop
+from tests.core.stores import tally
 
 TABLES = (Checkpoint, Run, PipelineVersion, Group)
 
@@ -78,7 +79,9 @@ CASES = conformance.cases_for(Fixture("default").subject())
 
 # One test per topic: to delete a few runs between cases costs far less than to flush all tables.
 @pytest.mark.parametrize("topic", dict.fromkeys(case.topic for case in CASES))
-async def test_the_django_store_keeps_the_contract(fixture: Fixture, topic: str) -> None:
+async def test_the_django_store_keeps_the_contract(
+    fixture: Fixture, topic: str, pytestconfig: pytest.Config
+) -> None:
     broken: list[Exception] = []
     for case in CASES:
         if case.topic != topic:
@@ -88,6 +91,8 @@ async def test_the_django_store_keeps_the_contract(fixture: Fixture, topic: str)
         except Exception as problem:
             problem.add_note(str(case))
             broken.append(problem)
+        else:
+            tally.count(pytestconfig, f"django/{fixture.alias}")
         await hop(fixture.clear)
     if broken:
         raise ExceptionGroup(f"{len(broken)} promises of {topic} are broken", broken)

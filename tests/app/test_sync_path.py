@@ -1,4 +1,4 @@
-"""Plain pipelines from sync code: stepped through on the caller's thread, with the same promises."""
+"""Plain pipelines from sync code: stepped through on the caller's thread, with all promises."""
 
 from __future__ import annotations
 

@@ -1,0 +1,76 @@
+"""Which modules are broken, and which tests have to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """Modules, and the tests that hold them to their promises, those that notice most first."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+    marks: str = "not redis and not soak"
+
+
+_RUNS = (
+    "tests/core/runtime/test_driver.py",
+    "tests/core/runtime/test_transactions.py",
+    "tests/core/runtime/test_durable.py",
+    "tests/core/runtime/test_invoke.py",
+    "tests/core/runtime/test_store_failures.py",
+    "tests/core/runtime/test_callbacks.py",
+    "tests/core/runtime/test_cancellation.py",
+)
+
+ROOMS: dict[str, Room] = {
+    "machine": Room(
+        modules=("fluxio/runtime/machine.py",),
+        tests=("tests/core/runtime/test_machine.py", *_RUNS),
+    ),
+    "driver": Room(modules=("fluxio/runtime/driver.py",), tests=_RUNS),
+    "recorder": Room(
+        modules=("fluxio/runtime/recorder.py", "fluxio/runtime/history.py"),
+        tests=("tests/core/runtime/test_recorder.py", *_RUNS),
+    ),
+    "codec": Room(
+        modules=(
+            "fluxio/codec/decoding.py",
+            "fluxio/codec/encoding.py",
+            "fluxio/codec/envelope.py",
+            "fluxio/codec/fields.py",
+            "fluxio/codec/json_input.py",
+            "fluxio/codec/keyring.py",
+            "fluxio/codec/limits.py",
+            "fluxio/codec/paths.py",
+            "fluxio/codec/registry.py",
+            "fluxio/codec/scalars.py",
+            "fluxio/codec/secret.py",
+            "fluxio/codec/values.py",
+        ),
+        tests=("tests/core/codec",),
+    ),
+    "stores": Room(
+        modules=(
+            "fluxio/store/admission.py",
+            "fluxio/store/lone.py",
+            "fluxio/store/memory.py",
+            "fluxio/store/payload.py",
+            "fluxio/store/snapshot.py",
+        ),
+        tests=(
+            "tests/core/stores/test_memory.py",
+            "tests/core/stores/test_lone.py",
+            "tests/core/stores/test_snapshots.py",
+            "tests/core/stores/test_contract.py",
+            "tests/core/stores/test_conformance.py",
+            *_RUNS,
+        ),
+    ),
+    "redis": Room(
+        modules=("fluxio/store/redis/*.py",),
+        tests=("tests/core/stores/test_redis.py", "tests/core/stores/test_conformance.py"),
+        marks="redis and not soak",
+    ),
+}
