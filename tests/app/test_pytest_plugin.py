@@ -89,6 +89,7 @@ def test_a_coroutine_test_marked_for_another_plugin_is_left_to_it(
             raise AssertionError("it ran all the same")
         """,
     )
-    outcome = pytester.runpytest_subprocess("-p", "no:django", "-p", "other_plugin")
+    plugins = ["-p", "no:django", "-p", "no:anyio", "-p", "other_plugin"]
+    outcome = pytester.runpytest_subprocess(*plugins)
     outcome.stdout.no_fnmatch_line("*it ran all the same*")
     outcome.assert_outcomes(failed=1)
