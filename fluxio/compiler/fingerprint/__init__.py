@@ -56,7 +56,5 @@ def value_fingerprint(value: object) -> str:
 def _digest(purpose: bytes, value: object) -> str:
     rendering = Rendering()
     rendering.write(value)
-    digest = hashlib.sha256(_FORMAT + purpose)
-    for piece in encoded(rendering.tokens):
-        digest.update(piece)
-    return digest.hexdigest()
+    text = b"".join(encoded(rendering.tokens))
+    return hashlib.sha256(_FORMAT + purpose + text).hexdigest()

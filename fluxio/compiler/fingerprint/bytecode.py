@@ -16,7 +16,8 @@ _SHAPE = (
     | inspect.CO_ASYNC_GENERATOR
 )
 
-_PADDING = frozenset({"CACHE", "EXTENDED_ARG", "NOP"})
+# It announces a large number, and numbers are spelled out here.
+_PREFIX = "EXTENDED_ARG"
 
 
 def describe_code(code: CodeType) -> Parts:
@@ -26,7 +27,7 @@ def describe_code(code: CodeType) -> Parts:
     same on every process and machine; but instructions belong to one minor version of Python, and
     on another version the same code has other parts.
     """
-    instructions = [step for step in dis.get_instructions(code) if step.opname not in _PADDING]
+    instructions = [step for step in dis.get_instructions(code) if step.opname != _PREFIX]
     places = {step.offset: str(index) for index, step in enumerate(instructions)}
     tokens = [
         str(code.co_argcount),

@@ -28,7 +28,10 @@ def describe_object(acting: Acting) -> Parts:
     """
     kind = type(acting.value)
     if _is_sealed(kind):
-        return opaque(kind)
+        wrapped = _wrapped(acting.value)
+        if wrapped is None:
+            return opaque(kind)
+        return Parts(label="wrapper", tokens=[type_name(kind)], members=[("wrapped", wrapped)])
     state = dict(instance_state(acting.value))
     method = acting.method or ("__call__" if is_callable(kind) else None)
     nodes = [
@@ -81,6 +84,13 @@ def instance_state(value: Any) -> Iterator[tuple[str, object]]:
 def is_callable(kind: type) -> bool:
     """Whether calling an instance runs Python code of its class."""
     return any(type(vars(base).get("__call__")) is FunctionType for base in kind.__mro__)
+
+
+def _wrapped(value: object) -> object:
+    try:
+        return object.__getattribute__(value, "__wrapped__")
+    except AttributeError:
+        return None
 
 
 def _is_record(kind: type) -> bool:

@@ -58,8 +58,6 @@ def _fields(node: ast.AST, *, is_root: bool) -> list[tuple[str, object]]:
             return [("value", constant_token(node.value))]
         case ast.JoinedStr():
             fields["values"] = _merged(node.values)
-        case ast.FormattedValue(format_spec=ast.JoinedStr(values=pieces)) if not _merged(pieces):
-            del fields["format_spec"]
         case ast.Delete():
             fields["targets"] = list(_deleted(node.targets))
         case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -97,6 +98,7 @@ FACTORY = """
 CLASS_FACTORY = """
     def make(value, other):
         class Stage:
+            unset: "annotation"
             rate = value
             def __call__(self, ctx): return other
         return Stage()
@@ -141,6 +143,7 @@ NESTED = """
 CHANGES = {
     "a constant": ("def target(ctx): return 1", "1", "2"),
     "the type of a constant": ("def target(ctx): return 1", "1", "1.0"),
+    "text for a number": ("def target(ctx): return 1", "1", "'1'"),
     "a bool for an int": ("def target(ctx): return 1", "1", "True"),
     "the sign of zero": ("def target(ctx): return 0.0", "0.0", "-0.0"),
     "bytes for text": ("def target(ctx): return 'a'", "'a'", "b'a'"),
@@ -180,6 +183,7 @@ CHANGES = {
     "a module in a closure": (FACTORY, '"m": math', '"m": cmath'),
     "a class in a closure": (FACTORY, 'size = "size"', 'size = "other"'),
     "a class attribute set by a factory": (CLASS_FACTORY, '"value"', '"another"'),
+    "an annotation in a class that a factory makes": (CLASS_FACTORY, '"annotation"', '"another"'),
     "a method that closes over a value": (CLASS_FACTORY, '"other"', '"another"'),
     "a positional argument of a partial": (PARTIAL, '"first"', '"other"'),
     "a keyword argument of a partial": (PARTIAL, '"last"', '"other"'),
@@ -192,6 +196,26 @@ CHANGES = {
     ),
     "a function that is wrapped": (WRAPPED, "return 1", "return 2"),
     "the function that wraps it": (WRAPPED, "f(f(ctx))", "f(ctx)"),
+    "a function that is only said to be wrapped": (
+        """
+        import functools
+        def inner(ctx): return 1
+        @functools.wraps(inner)
+        def target(ctx): return inner(ctx)
+        """,
+        "1",
+        "2",
+    ),
+    "a function behind a proxy written in C": (
+        """
+        import functools, weakref
+        class Proxy(weakref.ref): ...
+        def inner(ctx): return 1
+        target = functools.update_wrapper(Proxy(inner), inner)
+        """,
+        "1",
+        "2",
+    ),
     "a function behind the standard library": (LIBRARY, '"body"', '"other"'),
     "an option of a memory": (LIBRARY, "maxsize=8", "maxsize=9"),
     "the method of a callable": (CALLABLE, '"called"', '"other"'),
@@ -231,6 +255,16 @@ CHANGES = {
         "exec('def target(ctx):\\n try: f()\\n except KeyError: g()\\n h()')",
         "\\n h()",
         "\\n else: h()",
+    ),
+    "the target of a jump without source": (
+        "exec('def target(c):\\n if c:\\n  f()\\n if g(): h()\\n i()')",
+        "\\n if g(): h()",
+        "\\n\\n  if g(): h()",
+    ),
+    "what is tried without source": (
+        "exec('def target(c):\\n f()\\n try:\\n  g()\\n except E: h()')",
+        "f()\\n try:",
+        "try:\\n  f()",
     ),
     "a nested function without source": ("exec('def target(c): return lambda: 1')", "1", "2"),
     "a class without source": ("target = type('A', (), {'__call__': lambda *_: 1})()", "1", "2"),
@@ -440,6 +474,40 @@ KEPT = {
         target = make({"c", "b", "a"})
         """,
     ),
+    "another member of an enum": (
+        """
+        import enum
+        def make(colour): return lambda ctx: colour
+        class Colour(enum.StrEnum):
+            RED = "red"
+        target = make(Colour.RED)
+        """,
+        """
+        import enum
+        def make(colour): return lambda ctx: colour
+        class Colour(enum.StrEnum):
+            GREEN = "green"
+            RED = "red"
+        target = make(Colour.RED)
+        """,
+    ),
+    "the docstring of a class that a function makes": (
+        """
+        def make():
+            class Stage:
+                def __call__(self, ctx): return 1
+            return Stage()
+        target = make()
+        """,
+        """
+        def make():
+            class Stage:
+                'A stage.'
+                def __call__(self, ctx): return 1
+            return Stage()
+        target = make()
+        """,
+    ),
     "the order of keywords": (
         """
         from functools import partial
@@ -458,6 +526,16 @@ KEPT = {
         """,
         """
         exec("#\\ndef target(ctx):\\n 'one'\\n #\\n return f(ctx, 1) or 2")
+        """,
+    ),
+    "the numbering of constants without source": (
+        """
+        many = "; ".join(f"f('{number}')" for number in range(300))
+        exec(f"def target(ctx): {many}")
+        """,
+        """
+        many = "; ".join(f"f('{number}')" for number in range(300))
+        exec(f"def target(ctx):\\n 'Docs.'\\n {many}")
         """,
     ),
 }
@@ -522,6 +600,18 @@ def test_the_same_lambda_written_twice_has_one_fingerprint() -> None:
     assert code_fingerprint(first) == code_fingerprint(second)
 
 
+def test_a_lambda_has_the_same_fingerprint_alone_and_among_others() -> None:
+    # fmt: off
+    among = [lambda ctx: 1, lambda ctx: ctx.a, lambda ctx: (lambda: ctx.b)(), lambda x=1: [x]]
+    # fmt: on
+    one = lambda ctx: 1  # noqa: E731
+    a = lambda ctx: ctx.a  # noqa: E731
+    b = lambda ctx: (lambda: ctx.b)()  # noqa: E731
+    default = lambda x=1: [x]  # noqa: E731
+    alone = [one, a, b, default]
+    assert [*map(code_fingerprint, among)] == [*map(code_fingerprint, alone)]
+
+
 def test_lambdas_in_a_statement_over_several_lines_are_found() -> None:
     table = {
         "a": lambda ctx: ctx.get(
@@ -570,6 +660,16 @@ def test_a_file_that_was_edited_after_its_import_is_not_trusted(load: Load) -> N
     file.write_text("def target(ctx, more):\n    return 7\n")
     edited = code_fingerprint(function)
     assert edited not in (imported, code_fingerprint(load(file.read_text())))
+
+
+def test_a_warning_about_the_source_is_none_about_its_fingerprint(load: Load) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sloppy = load("def target(ctx): return '\\d'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fingerprint = code_fingerprint(sloppy)
+    assert fingerprint == code_fingerprint(load("def target(ctx): return '\\\\d'"))
 
 
 # --- schemas -------------------------------------------------------------------------------------

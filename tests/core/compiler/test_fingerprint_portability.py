@@ -23,6 +23,7 @@ VERSIONS = ["3.11", "3.12", "3.13"]
 STAGES = dedent(
     '''
     """Stages that are fingerprinted in many processes."""
+    from __future__ import annotations
     import abc, asyncio, contextlib, dataclasses, decimal, enum, functools, logging, operator
     import pathlib, re, threading, typing, uuid
     from datetime import datetime, timedelta, timezone
@@ -134,6 +135,8 @@ STAGES = dedent(
 
     several = [lambda: 1, lambda: 2, lambda x=lambda: 3: x]
 
+    def closing(x, y): return [lambda: x, lambda: y, lambda: x + 1, lambda z=lambda: y: (x, z)]
+
     TARGETS = {
         "strings": strings, "control": control, "generator": generator, "managed": managed,
         "memoised": memoised, "dispatched": dispatched,
@@ -150,6 +153,7 @@ STAGES = dedent(
         "callable": Callable(2.5, names={"b", "a"}), "method": Callable(1).method,
         "partial": functools.partial(strings, 1, sep={"x", "y"}), "class": Order,
         "classmethod": Order.model_validate, "builtin": len, "getter": operator.attrgetter("a.b"),
+        "closing": closing(1, 2), "lambda 3": closing(1, 1)[0], "lambda 4": closing(1, 1)[1],
         "lambda 0": several[0], "lambda 1": several[1], "lambda 2": several[2],
     }
     '''
@@ -239,6 +243,19 @@ def test_every_python_and_hash_seed_gives_the_same_fingerprints(
         assert ask("-c", IMPORTED, folder=folder, seed=seed, python=python) == expected
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_command_line_is_not_taken_for_the_source_of_other_code(
+    version: str, tmp_path: Path
+) -> None:
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"Python {version} is not installed")
+    program = "def stage(ctx): return 1\nscope = {}\nexec('def stage(ctx): return 2', scope)\n"
+    program += ASK + "\nanswer({'written': stage, 'executed': scope['stage']})"
+    answer = ask("-c", program, folder=tmp_path, python=python)
+    assert answer["written"] != answer["executed"]
+
+
 def test_fingerprints_outlive_a_release(tmp_path: Path) -> None:
     # Runs are resumed after an upgrade of fluxio. If this fails, every open run is refused.
     (tmp_path / "stages.py").write_text(
@@ -273,6 +290,17 @@ def test_options_of_the_interpreter_change_nothing(
     assert ask(option, "-c", path + IMPORTED, folder=folder) == expected
 
 
+def test_a_module_that_is_called_like_one_of_python_is_not_taken_for_it(
+    folder: Path, expected: dict[str, str]
+) -> None:
+    shutil.move(folder / "stages.py", folder / "profile.py")
+    answer = ask("-c", IMPORTED.replace("from stages", "from profile"), folder=folder)
+    functions = ["strings", "control", "generator", "managed", "memoised", "lambda 1", "class"]
+    assert {name: answer[name] for name in functions} == {
+        name: expected[name] for name in functions
+    }
+
+
 def test_a_script_has_the_fingerprints_of_the_module_it_is(
     folder: Path, expected: dict[str, str]
 ) -> None:
@@ -280,7 +308,11 @@ def test_a_script_has_the_fingerprints_of_the_module_it_is(
         file.write(f"\nif __name__ == '__main__':{ASK.replace(chr(10), chr(10) + '    ')}\n")
         file.write("    answer(TARGETS)\n")
     assert ask("stages.py", folder=folder) == expected
-    assert ask("-m", "stages", folder=folder) == expected
+    package = folder / "package"
+    package.mkdir()
+    shutil.move(folder / "stages.py", package / "stages.py")
+    imported = IMPORTED.replace("from stages", "from package.stages")
+    assert ask("-m", "package.stages", folder=folder) == ask("-c", imported, folder=folder)
 
 
 def test_a_spawned_child_has_the_fingerprints_of_its_parent(

@@ -13,7 +13,7 @@ import typing
 import unittest.mock
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -28,6 +28,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fluxio.compiler.fingerprint import code_fingerprint, value_fingerprint
+from fluxio.compiler.fingerprint.rendering import MOST_OBJECTS
 from fluxio.nodes import RetryPolicy
 
 
@@ -258,8 +259,11 @@ def capturing(value: object) -> Callable[[], object]:
 def test_sharing_a_list_is_told_from_having_two() -> None:
     shared = [1]
     assert value_fingerprint([shared, shared]) != value_fingerprint([[1], [1]])
-    pair = (1, 2.5)
-    assert value_fingerprint([pair, pair]) == value_fingerprint([(1, 2.5), (1, 2.5)])
+    other = [1]
+    assert value_fingerprint([shared, other, shared]) != value_fingerprint([shared, other, other])
+    pair, twin = tuple("ab"), tuple("ab")
+    assert pair is not twin
+    assert value_fingerprint([pair, pair]) == value_fingerprint([pair, twin])
 
 
 def test_values_that_contain_themselves_come_to_an_end() -> None:
@@ -290,7 +294,11 @@ def test_a_closure_without_a_value_yet_is_no_obstacle() -> None:
     def early() -> object:
         return late
 
+    def other() -> object:
+        return [late]
+
     empty = code_fingerprint(early)
+    assert empty != code_fingerprint(other)
     late = 1
     assert code_fingerprint(early) != empty
 
@@ -324,6 +332,19 @@ class Hostile:
         raise RuntimeError("repr")
 
 
+class Unreadable(Mapping[str, int]):
+    """A mapping without its backend."""
+
+    def __getitem__(self, key: str) -> int:
+        raise RuntimeError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("iter")
+
+    def __len__(self) -> int:
+        return 1
+
+
 class Impostor:
     """Says that it is a str, as lazy translations do."""
 
@@ -355,6 +376,7 @@ def opaque_things() -> list[object]:
         contextlib.ExitStack(),
         memoryview(b"a"),
         Settings(lock=threading.Lock(), url="a"),
+        MappingProxyType(Unreadable()),
         capturing(threading.Lock()),
     ]
 
@@ -371,6 +393,14 @@ def test_an_object_with_something_opaque_inside_is_opaque_as_a_whole() -> None:
     one, two = Settings(url="a", deep=Settings(lock=lock)), Settings(url="b", lock=lock)
     assert value_fingerprint(one) == value_fingerprint(two)
     assert value_fingerprint([one, one]) == value_fingerprint([two, two])
+
+
+def test_what_is_inside_of_something_opaque_counts_where_it_stands_alone() -> None:
+    def pair(number: int) -> list[object]:
+        shared = [number]
+        return [Settings(items=shared, lock=threading.Lock()), shared]
+
+    assert value_fingerprint(pair(1)) != value_fingerprint(pair(2))
 
 
 def test_records_and_containers_keep_what_can_be_described() -> None:
@@ -424,10 +454,14 @@ def test_sharing_does_not_make_the_walk_explode() -> None:
     pair: object = ()
     for _ in range(100):
         pair = (pair, pair)
-    assert value_fingerprint(pair) == value_fingerprint(pair)
+    assert value_fingerprint(pair)
+    together: object = frozenset()
+    for _ in range(100):
+        together = frozenset({together, frozenset({together, 1})})
+    assert value_fingerprint(together)
 
     def friends() -> set[Settings]:
-        everybody = [Settings() for _ in range(40)]
+        everybody = [Settings(number=number) for number in range(40)]
         for one in everybody:
             one.friends = set(everybody)  # type: ignore[attr-defined]
         return set(everybody)
@@ -435,11 +469,19 @@ def test_sharing_does_not_make_the_walk_explode() -> None:
     assert value_fingerprint(friends()) == value_fingerprint(friends())
 
 
+def test_a_set_that_is_too_large_to_describe_is_not_described_in_part() -> None:
+    def crowd() -> set[Settings]:
+        return {Settings(number=number) for number in range(MOST_OBJECTS + 500)}
+
+    assert value_fingerprint(crowd()) == value_fingerprint(crowd())
+
+
 # --- memory --------------------------------------------------------------------------------------
 
 
 def test_what_a_function_changes_in_its_closure_does_not_count() -> None:
     calls, seen, table, state = 0, [], {}, SimpleNamespace(count=0, rate=1)
+    rows = [SimpleNamespace(count=0)]
 
     def stage(extra: list[int] = []) -> None:  # noqa: B006
         nonlocal calls
@@ -447,11 +489,12 @@ def test_what_a_function_changes_in_its_closure_does_not_count() -> None:
         seen.append(calls)
         table["calls"] = calls
         state.count += 1
+        rows[0].count += 1
         extra.extend(seen)
 
     before = code_fingerprint(stage)
     stage()
-    assert (calls, seen, table, state.count) == (1, [1], {"calls": 1}, 1)
+    assert (calls, seen, table, state.count, rows[0].count) == (1, [1], {"calls": 1}, 1, 1)
     assert code_fingerprint(stage) == before
     state.rate = 2
     assert code_fingerprint(stage) != before
@@ -462,6 +505,7 @@ class Counter:
         self.start = start
         self.calls = 0
         self.seen: list[int] = []
+        self.__private = 0
 
     def __call__(self) -> None:
         self.calls += 1
@@ -470,6 +514,7 @@ class Counter:
     def _remember(self) -> None:
         self.seen.append(self.calls)
         self.last = self.calls
+        self.__private = self.calls
 
     def from_now(self, start: int) -> None:
         self.start = start
@@ -483,6 +528,14 @@ def test_what_a_callable_changes_in_itself_does_not_count() -> None:
     assert code_fingerprint(counter) == before
     counter.from_now(2)
     assert code_fingerprint(counter) != before
+
+
+def test_an_object_is_no_memory_because_a_method_of_it_is_called_add() -> None:
+    def make(rate: int) -> Callable[[int], Decimal]:
+        money = Decimal(rate)
+        return lambda more: money.add(more)  # type: ignore[attr-defined]
+
+    assert code_fingerprint(make(1)) != code_fingerprint(make(2))
 
 
 class Ledger:
