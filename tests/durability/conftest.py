@@ -1,0 +1,93 @@
+"""What the proofs share: a nursery of processes, the houses, and one table at the end."""
+
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.durability.harness.actors import Part, Verb
+from tests.durability.harness.houses import REDIS, House
+from tests.durability.harness.nursery import Nursery
+from tests.durability.harness.tally import Tally
+
+TALLY = pytest.StashKey[Tally]()
+
+MakePart = Callable[..., Part]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count."""
+    config.stash[TALLY] = Tally()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show what was tried and what was broken."""
+    tally = config.stash[TALLY]
+    if tally.counts:
+        terminalreporter.section("guarantees")
+        for line in tally.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Counts trials and violations for the table at the end."""
+    return pytestconfig.stash[TALLY]
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Forks a process per trial."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+def real_transactions(alias: str) -> pytest.MarkDecorator:
+    """What a test needs whose processes open this database themselves."""
+    return pytest.mark.django_db(transaction=True, databases=[alias])
+
+
+@pytest.fixture
+def relational(database: str) -> House:
+    """Each database, with a ledger in it."""
+    house = House(database)
+    house.prepare()
+    return house
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("default", marks=real_transactions("default")),
+        pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
+        pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+        pytest.param(REDIS, marks=pytest.mark.redis),
+    ]
+)
+def house(request: pytest.FixtureRequest) -> House:
+    """Every place where runs can be kept."""
+    house = House(request.param)
+    if house.is_relational:
+        request.getfixturevalue("transactional_db")
+    house.prepare()
+    return house
+
+
+@pytest.fixture
+def part(nursery: Nursery) -> MakePart:
+    """Makes parts to play, each in a run and with an effect log of its own."""
+
+    def make(house: House, topology: str, **facts: object) -> Part:
+        run_id = f"{topology}-{uuid4().hex}"
+        return Part(
+            verb=Verb.START,
+            house=house.name,
+            topology=topology,
+            run_id=run_id,
+            effects=str(nursery.folder / run_id),
+            **facts,
+        )
+
+    return make

@@ -1,0 +1,61 @@
+"""Named moments in the life of a run, at which a test can make its process do something."""
+
+import os
+import signal
+from collections.abc import Callable
+from enum import StrEnum
+from threading import RLock
+
+
+class Moment(StrEnum):
+    """Where an execution can be stopped."""
+
+    IN_STAGE = "in a stage"
+    BEFORE_COMMIT = "before a commit"
+    IN_TRANSACTION = "in a transactional stage, before its commit"
+    IN_HEARTBEAT = "in the heartbeat"
+    BETWEEN_COMMITS = "between two commits"
+    BEFORE_CLAIM = "between looking at a run and claiming it"
+    AFTER_CLAIM = "after claiming a run"
+    BEFORE_RENEWAL = "before a lease is renewed"
+    INSIDE_CLAIM = "in the middle of a claim"
+    INSIDE_COMMIT = "in the middle of a commit"
+    INSIDE_RENEWAL = "in the middle of a renewal"
+
+
+_armed: dict[Moment, list[Callable[[], None]]] = {}
+
+
+def arm(moment: Moment, act: Callable[[], None], times: int = 1) -> None:
+    """Do something when a moment is reached, for the first so many times."""
+    _armed[moment] = [act] * times
+
+
+def reach(moment: Moment) -> None:
+    """Say that a moment has come."""
+    acts = _armed.get(moment)
+    if acts:
+        acts.pop()()
+
+
+_HEARTBEAT_SECONDS = 2.0
+"""How long a renewal takes at most, if it does not wait for anything."""
+
+undisturbed = RLock()
+"""Held while the heartbeat writes: a test chooses the moment, so the heart must not be in it."""
+
+
+def stop() -> None:
+    """Freeze this process, with all its threads, until somebody continues it."""
+    # On SQLite the heartbeat may be waiting for the very lock that this thread holds.
+    still = undisturbed.acquire(timeout=_HEARTBEAT_SECONDS)
+    try:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    finally:
+        if still:
+            undisturbed.release()
+
+
+def die() -> None:
+    """End this process as nothing can catch it."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,119 @@
+"""Whichever statement fails, or loses its answer: nothing is repeated, nothing is skipped."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from fluxio.errors import StoreError
+from fluxio_django import faults
+from tests.durability.harness.actors import Verb
+from tests.durability.harness.houses import House
+from tests.durability.harness.starving import Starving
+from tests.durability.harness.statements import each_statement
+from tests.durability.harness.tally import Tally
+
+pytestmark = [pytest.mark.durability, pytest.mark.soak]
+
+
+class Outage:
+    """Lets the connection of this thread fail at a statement, or at a commit.
+
+    `call` counts both from 1; 0 never comes. `applied` says that the failing one was carried out
+    before. It fails once, or `forever` from then on.
+    """
+
+    def __init__(
+        self, alias: str, call: int, *, applied: bool = False, forever: bool = False
+    ) -> None:
+        self.calls = 0
+        self.is_commit = False
+        self._alias = alias
+        self._call = call
+        self._applied = applied
+        self._forever = forever
+
+    def strike(self) -> AbstractContextManager[None]:
+        """Fail while this block runs."""
+        return each_statement(self._alias, self._meet)
+
+    def _meet(self, carry_out: Callable[[], Any], commits: bool) -> Any:
+        self.calls += 1
+        due = self.calls == self._call or (self._forever and self.calls > self._call > 0)
+        if not due:
+            return carry_out()
+        self.is_commit = commits
+        if self._applied:
+            carry_out()
+        raise OperationalError("the connection is gone, by way of a test")
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr(faults, "wait", lambda seconds: None)
+
+
+class Trouble:
+    """Runs of one topology whose database fails at chosen statements."""
+
+    def __init__(self, house: House, topology: str, folder: Path, tally: Tally) -> None:
+        self.house, self.topology, self.folder, self.tally = house, topology, folder, tally
+        self.broken: list[str] = []
+
+    def statements(self) -> int:
+        """How many statements and commits a run takes."""
+        run, outage = self._run(), Outage(self.house.name, 0)
+        with outage.strike():
+            assert run.execute(Verb.START)
+        return outage.calls
+
+    def suffer(self, call: int, *, applied: bool, forever: bool) -> None:
+        """Execute a run through an outage, and finish it after it."""
+        run = self._run()
+        outage = Outage(self.house.name, call, applied=applied, forever=forever)
+        with outage.strike():
+            done = run.execute(Verb.START)
+        if applied and outage.is_commit and not done and not forever:
+            run.findings.append(("answer", "a commit that was applied failed the run"))
+        run.finish()
+        self.tally.add("G5", self.house.title, 1, bool(run.findings))
+        if run.findings:
+            self.broken.append(f"{call}, applied={applied}, forever={forever}: {run.findings}")
+
+    def hold_against(self) -> None:
+        """Fail with the first few that broke something."""
+        assert not self.broken, f"{len(self.broken)}: " + "\n".join(self.broken[:5])
+
+    def _run(self) -> Starving:
+        # Within a stage's own transaction the database's error is the stage's error.
+        allowed = (StoreError, OperationalError)
+        return Starving(
+            house=self.house, topology=self.topology, folder=self.folder, allowed=allowed
+        )
+
+
+@pytest.fixture
+def trouble(relational: House, topology: str, tmp_path: Path, tally: Tally) -> Trouble:
+    """Runs of one topology whose database will fail them."""
+    return Trouble(relational, topology, tmp_path, tally)
+
+
+@pytest.mark.parametrize("topology", ["linear", "plain"])
+def test_a_statement_that_fails_once_doubles_nothing_and_fails_no_commit(trouble: Trouble) -> None:
+    """G5: every statement and every COMMIT of a run, before and after it was carried out."""
+    for call in range(1, trouble.statements() + 1):
+        for applied in (False, True):
+            trouble.suffer(call, applied=applied, forever=False)
+    trouble.hold_against()
+
+
+@pytest.mark.parametrize("topology", ["plain"])
+def test_a_database_that_stays_away_leaves_a_run_that_can_be_resumed(trouble: Trouble) -> None:
+    """G5, G19: from any statement on nothing works any more, until it does."""
+    for call in range(1, trouble.statements() + 1):
+        trouble.suffer(call, applied=False, forever=True)
+    trouble.hold_against()

@@ -1,0 +1,122 @@
+"""Wherever a process is killed, its run goes on: nothing recorded is repeated, nothing is lost."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+
+import pytest
+
+from tests.durability.conftest import MakePart
+from tests.durability.harness.actors import Unit, Verb
+from tests.durability.harness.houses import House
+from tests.durability.harness.nursery import Nursery
+from tests.durability.harness.plans import Choice
+from tests.durability.harness.tally import Tally
+from tests.durability.harness.topologies import TOPOLOGIES
+from tests.durability.harness.trials import Report, count, kill_trial
+
+pytestmark = [pytest.mark.durability, pytest.mark.soak]
+
+POINTS = 24
+"""Kill points of one topology in one place, when every line would take too long."""
+TWICE = 4
+"""Every so many points the resume is killed as well."""
+REDIS_LEASE = 0.3
+"""Redis does not know that an owner is dead, so its lease has to run out; in seconds."""
+
+MOST = 0.4
+"""How many of the points have to be reached; a random route may make a run shorter."""
+
+
+class Sweep:
+    """Kills runs of one topology in one place."""
+
+    unit = Unit.LINE
+
+    def __init__(self, nursery: Nursery, house: House, part: MakePart, topology: str) -> None:
+        self.nursery, self.house, self.make, self.topology = nursery, house, part, topology
+        self.is_random = any(isinstance(node, Choice) for node in TOPOLOGIES[topology])
+        self.lease = 30.0 if house.is_relational else REDIS_LEASE
+
+    def total(self) -> int:
+        """How much a run executes; the longest of some, where routes are random."""
+        runs = [self._submit(count) for _ in range(3 if self.is_random else 1)]
+        return max(run.result() for run in runs)
+
+    def evenly(self, total: int, points: int) -> Iterator[list[int]]:
+        """Points that cover a run evenly; some with another kill during the resume."""
+        for point in range(points):
+            line = 1 + point * total // points
+            again = 1 + (point * 7 % points) * total // (2 * points)
+            yield [line, again] if point % TWICE == TWICE - 1 else [line]
+
+    def kill(self, at: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Report]]:
+        """Kill a run at each of these, and give what came of it, in order."""
+        reports: list[tuple[Sequence[int], Future[Report]]] = []
+        for number, kills in enumerate(at):
+            ending = (Verb.RESUME, Verb.REDELIVER)[number % 2]
+            reports.append((kills, self._submit(kill_trial, kills, ending)))
+        for kills, report in reports:
+            yield kills, report.result()
+
+    def _submit(self, function: object, *values: object) -> "Future":
+        part = self.make(self.house, self.topology, lease_seconds=self.lease, unit=self.unit)
+        return self.nursery.submit(function, part, *values)
+
+
+@pytest.fixture
+def sweep(nursery: Nursery, house: House, part: MakePart, topology: str) -> Sweep:
+    """The sweep of one topology in one place."""
+    return Sweep(nursery, house, part, topology)
+
+
+def hold_against(sweep: Sweep, tally: Tally, points: Iterable[Sequence[int]]) -> None:
+    """Kill at all points, count, and fail with the first few that broke something."""
+    guarantees = ["G1", "G4", *promised_by(sweep)]
+    broken: list[str] = []
+    reached = trials = 0
+    for kills, report in sweep.kill(points):
+        tally.add_trial(guarantees, sweep.house.title, report.findings, "G1")
+        trials, reached = trials + 1, reached + report.reached
+        if report.findings:
+            broken.append(f"killed at {kills}: {report.findings}")
+    assert not broken, f"{len(broken)} of {trials} points: " + "\n".join(broken[:5])
+    assert reached >= MOST * trials, f"only {reached} of {trials} points were reached"
+
+
+def promised_by(sweep: Sweep) -> Iterator[str]:
+    """What this topology proves, beside that it can be resumed."""
+    if sweep.house.is_relational:
+        yield "G3"
+    if sweep.is_random:
+        yield "G10"
+    if sweep.topology == "background":
+        yield "G12"
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_run_killed_at_some_line_goes_on_and_repeats_nothing_recorded(
+    sweep: Sweep, tally: Tally
+) -> None:
+    """G1, G3, G4, G10, G12: lines that are evenly spread over a run."""
+    hold_against(sweep, tally, sweep.evenly(sweep.total(), POINTS))
+
+
+@pytest.mark.parametrize("topology", ["linear", "plain", "routed"])
+def test_a_run_killed_between_any_two_statements_goes_on_and_repeats_nothing_recorded(
+    nursery: Nursery, relational: House, part: MakePart, tally: Tally, topology: str
+) -> None:
+    """G1, G3, G4, G10: every statement and every COMMIT that the database is asked for."""
+    sweep = Sweep(nursery, relational, part, topology)
+    sweep.unit = Unit.STATEMENT
+    hold_against(sweep, tally, ([place] for place in range(1, sweep.total() + 1)))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_run_killed_at_any_line_goes_on_and_repeats_nothing_recorded(
+    sweep: Sweep, tally: Tally
+) -> None:
+    """G1, G3, G4, G10, G12: every executed line of the library."""
+    total = sweep.total()
+    hold_against(sweep, tally, ([place] for place in range(1, total + 1)))
+    hold_against(sweep, tally, sweep.evenly(total, total // 20))

@@ -1,0 +1,80 @@
+"""Whether a commit was applied is looked up when its answer is lost, never guessed."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from tests.durability.conftest import MakePart, real_transactions
+from tests.durability.harness.houses import House
+from tests.durability.harness.nursery import Nursery
+from tests.durability.harness.tally import Tally
+from tests.durability.harness.trials import lost_answer_trial
+
+pytestmark = [pytest.mark.durability, pytest.mark.soak]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
+        pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+    ]
+)
+def server(request: pytest.FixtureRequest) -> House:
+    """Each database that is reached over a network."""
+    request.getfixturevalue("transactional_db")
+    house = House(request.param)
+    house.prepare()
+    return house
+
+
+class Network:
+    """Runs of one topology, whose database is reached over a network that loses answers."""
+
+    def __init__(self, nursery: Nursery, part: MakePart, house: House, topology: str) -> None:
+        self.nursery, self.make, self.house, self.topology = nursery, part, house, topology
+
+    def requests(self) -> int:
+        """How many requests a run makes when none is lost."""
+        report = self.nursery.call(lost_answer_trial, self.make(self.house, self.topology), 0)
+        assert report.findings == []
+        return int(report.count)
+
+    def hold_against(self, tally: Tally, losses: Iterable[int]) -> None:
+        """Lose these answers, each in a run of its own."""
+        running = [
+            (lose, self.nursery.submit(lost_answer_trial, self._part(), lose)) for lose in losses
+        ]
+        broken = []
+        for lose, future in running:
+            report = future.result()
+            tally.add("G5", self.house.title, 1, bool(report.findings))
+            if report.findings:
+                broken.append(f"answer {lose}: {report.findings}")
+        assert broken == []
+
+    def _part(self) -> object:
+        return self.make(self.house, self.topology)
+
+
+@pytest.fixture
+def network(nursery: Nursery, part: MakePart, server: House, topology: str) -> Network:
+    """The network between one topology and one database."""
+    return Network(nursery, part, server, topology)
+
+
+@pytest.mark.parametrize("topology", ["linear", "plain"])
+def test_an_answer_that_is_lost_doubles_nothing_and_fails_no_commit(
+    network: Network, tally: Tally
+) -> None:
+    """G5: each answer of the database to a run, from the first look to the last commit."""
+    network.hold_against(tally, range(1, network.requests() + 1))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("topology", ["linear", "plain", "parallel", "routed", "background"])
+def test_answers_that_are_lost_double_nothing_and_fail_no_commit(
+    network: Network, tally: Tally
+) -> None:
+    """G5: the same again and again, a thousand times in each database."""
+    total = network.requests()
+    network.hold_against(tally, (1 + number % total for number in range(250)))

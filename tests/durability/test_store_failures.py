@@ -1,0 +1,123 @@
+"""Whichever call of a store fails, and however: no recorded step is skipped, none is repeated."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fluxio.testing.faults import Fault, FaultMode, FaultyStore
+from tests.durability.conftest import real_transactions
+from tests.durability.harness.actors import Finding, Verb
+from tests.durability.harness.houses import MEMORY, House
+from tests.durability.harness.starving import Starving
+from tests.durability.harness.tally import Tally
+
+pytestmark = [pytest.mark.durability, pytest.mark.soak]
+
+FAILING = (FaultMode.UNAVAILABLE, FaultMode.UNANSWERED)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(MEMORY),
+        pytest.param("default", marks=real_transactions("default")),
+        pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
+        pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+    ]
+)
+def home(request: pytest.FixtureRequest) -> House:
+    """Every place that this process itself can keep runs in."""
+    home = House(request.param)
+    if home.is_relational:
+        request.getfixturevalue("transactional_db")
+    home.prepare()
+    return home
+
+
+class Famine:
+    """Runs of one topology over a store that fails at chosen calls."""
+
+    def __init__(self, home: House, topology: str, folder: Path, tally: Tally) -> None:
+        self.home, self.topology, self.folder, self.tally = home, topology, folder, tally
+        self.broken: list[str] = []
+
+    def calls(self, verb: Verb = Verb.START) -> int:
+        """How many calls such an execution makes of its store."""
+        run, store = self._run(), FaultyStore(self.home.store())
+        if verb is Verb.RESUME:
+            dead = Fault(mode=FaultMode.UNAVAILABLE, call=3, forever=True)
+            run.execute(Verb.START, FaultyStore(self.home.store(), dead))
+            run.forsake()
+        assert run.execute(verb, store)
+        return len(store.calls)
+
+    def faults(self, verb: Verb = Verb.START) -> Iterator[Fault]:
+        """Every call failing, before and after it was carried out, once and for ever; or slow."""
+        for call in range(1, self.calls(verb) + 1):
+            for mode in FAILING:
+                for forever in (False, True):
+                    yield Fault(mode=mode, call=call, forever=forever)
+            yield Fault(mode=FaultMode.SLOW, call=call, hook=_hesitate)
+
+    def suffer(self, first: Fault, second: Fault | None = None) -> None:
+        """Execute a run with a fault, resume it with another, and finish it without any."""
+        run = self._run()
+        done = run.execute(Verb.START, FaultyStore(self.home.store(), first))
+        if first.mode is FaultMode.SLOW and not done:
+            self._count(f"{first}", [("answer", "a slow call failed the run")])
+        if second is not None and not done:
+            run.forsake()
+            run.execute(Verb.RESUME, FaultyStore(self.home.store(), second))
+        self._count(f"{first}, then {second}", run.finish())
+
+    def hold_against(self) -> None:
+        """Fail with the first few that broke something."""
+        assert not self.broken, f"{len(self.broken)}: " + "\n".join(self.broken[:5])
+
+    def _run(self) -> Starving:
+        return Starving(house=self.home, topology=self.topology, folder=self.folder)
+
+    def _count(self, what: str, findings: list[Finding]) -> None:
+        self.tally.add("G19", self.home.title, 1, bool(findings))
+        if findings:
+            self.broken.append(f"{what}: {findings}")
+
+
+async def _hesitate() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def famine(home: House, topology: str, tmp_path: Path, tally: Tally) -> Famine:
+    """Runs of one topology whose store will fail them."""
+    return Famine(home, topology, tmp_path, tally)
+
+
+@pytest.mark.parametrize("topology", ["linear", "parallel"])
+def test_a_run_survives_the_failure_of_any_call_of_its_store(famine: Famine) -> None:
+    """G19: the k-th call fails, for every k: once, for ever, slow, after it was carried out."""
+    for fault in famine.faults():
+        famine.suffer(fault)
+    famine.hold_against()
+
+
+@pytest.mark.parametrize("topology", ["linear"])
+def test_a_run_survives_the_failure_of_any_call_during_its_recovery(famine: Famine) -> None:
+    """G19: a run that failed half-way, and then the k-th call of its resume, for every k."""
+    first = Fault(mode=FaultMode.UNAVAILABLE, call=4, forever=True)
+    for second in famine.faults(Verb.RESUME):
+        famine.suffer(first, second)
+    famine.hold_against()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("topology", ["linear", "plain", "parallel", "routed", "background"])
+def test_a_run_survives_any_failure_followed_by_any_other(famine: Famine) -> None:
+    """G19: every pair of failing calls, in the execution and in its recovery."""
+    again = list(famine.faults(Verb.RESUME))
+    for first in famine.faults():
+        for second in again:
+            famine.suffer(first, second)
+    famine.hold_against()

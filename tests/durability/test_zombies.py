@@ -1,0 +1,146 @@
+"""A process that was frozen past its lease and wakes up can never commit again."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.durability.conftest import MakePart
+from tests.durability.harness.houses import House
+from tests.durability.harness.moments import Moment
+from tests.durability.harness.nursery import Nursery
+from tests.durability.harness.tally import Tally
+from tests.durability.harness.trials import Order, late_heir_trial, live_owner_trial, zombie_trial
+
+pytestmark = [pytest.mark.durability, pytest.mark.soak]
+
+LEASE = 0.3
+"""Seconds; short, since every trial waits for it."""
+FROZEN_AT = (
+    Moment.IN_STAGE,
+    Moment.BEFORE_COMMIT,
+    Moment.IN_TRANSACTION,
+    Moment.IN_HEARTBEAT,
+    Moment.BETWEEN_COMMITS,
+)
+WITHOUT_TRANSACTIONS = tuple(one for one in FROZEN_AT if one is not Moment.IN_TRANSACTION)
+
+TRIALS = 30
+"""In each database, so that there are a hundred in all with those in Redis."""
+SOAK_TRIALS = 3000
+
+HOUR = 3600.0
+
+Trial = tuple[Moment, Order, str]
+
+
+def trials(house: House, total: int) -> list[Trial]:
+    """Every point with both orders, on either way to execute, until there are enough."""
+    moments = FROZEN_AT if house.is_relational else WITHOUT_TRANSACTIONS
+    kinds = [
+        (moment, order, topology)
+        for topology in ("linear", "plain")
+        for order in Order
+        for moment in moments
+    ]
+    return [kinds[number % len(kinds)] for number in range(total)]
+
+
+def hold_against(
+    nursery: Nursery,
+    part: MakePart,
+    tally: Tally,
+    house: House,
+    wanted: Sequence[Trial],
+    *,
+    skew: float = 0.0,
+) -> list[str]:
+    """Make the trials, count them for G2 (or G22), and give what was wrong in each."""
+    guarantee = "G22" if skew else "G2"
+    running = [
+        nursery.submit(
+            zombie_trial,
+            part(house, topology, lease_seconds=LEASE, skew=skew * (-1) ** number),
+            moment,
+            order,
+        )
+        for number, (moment, order, topology) in enumerate(wanted)
+    ]
+    broken = []
+    for trial, future in zip(wanted, running, strict=True):
+        report = future.result()
+        tally.add(guarantee, house.title, 1, bool(report.findings))
+        if report.findings:
+            broken.append(f"{trial}: {report.findings}")
+            print(broken[-1].replace("\\n", "\n"))
+    return broken
+
+
+def test_an_owner_frozen_past_its_lease_commits_nothing_any_more(
+    nursery: Nursery, part: MakePart, tally: Tally, house: House
+) -> None:
+    """G2: frozen at 5 points; the heir has finished, or has only just claimed the run."""
+    assert hold_against(nursery, part, tally, house, trials(house, TRIALS)) == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+@pytest.mark.parametrize(
+    "moment", [Moment.INSIDE_CLAIM, Moment.INSIDE_COMMIT, Moment.INSIDE_RENEWAL]
+)
+def test_an_owner_frozen_in_the_middle_of_its_own_writes_locks_nobody_out(
+    nursery: Nursery, part: MakePart, tally: Tally, moment: Moment
+) -> None:
+    """G2, G7: PostgreSQL frees what a frozen process holds, after two leases."""
+    house = House("postgres")
+    house.prepare()
+    report = nursery.call(
+        zombie_trial, part(house, "linear", lease_seconds=LEASE), moment, Order.AFTER
+    )
+    tally.add("G7", house.title, 1, bool(report.findings))
+    assert report.findings == []
+
+
+@pytest.mark.parametrize("topology", ["linear", "plain"])
+def test_an_heir_goes_on_behind_the_row_that_was_committed_while_it_claimed(
+    nursery: Nursery, part: MakePart, tally: Tally, relational: House, topology: str
+) -> None:
+    """G1, G2: a takeover reads the cursor again after it has claimed the run."""
+    report = nursery.call(late_heir_trial, part(relational, topology, lease_seconds=LEASE))
+    tally.add("G2", relational.title, 1, bool(report.findings))
+    assert report.findings == []
+
+
+@pytest.mark.soak
+def test_owners_frozen_past_their_leases_never_commit(
+    nursery: Nursery, part: MakePart, tally: Tally, house: House
+) -> None:
+    """G2: the same, thousands of times."""
+    assert hold_against(nursery, part, tally, house, trials(house, SOAK_TRIALS)) == []
+
+
+def test_a_takeover_is_as_safe_with_clocks_that_are_hours_apart(
+    nursery: Nursery, part: MakePart, tally: Tally, house: House
+) -> None:
+    """G22: the owner's clock is an hour off, the heir's an hour off the other way."""
+    wanted = trials(house, 10)
+    assert hold_against(nursery, part, tally, house, wanted, skew=HOUR) == []
+
+
+@pytest.mark.soak
+def test_takeovers_are_as_safe_with_clocks_that_are_hours_apart(
+    nursery: Nursery, part: MakePart, tally: Tally, house: House
+) -> None:
+    """G22: the same, hundreds of times."""
+    wanted = trials(house, 300)
+    assert hold_against(nursery, part, tally, house, wanted, skew=HOUR) == []
+
+
+@pytest.mark.parametrize("skew", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_nobody_takes_a_run_whose_owner_lives_whatever_the_clocks_say(
+    nursery: Nursery, part: MakePart, tally: Tally, house: House, skew: float
+) -> None:
+    """G22: a lease goes by the clock of the database, not by that of the app."""
+    held = part(house, "linear", lease_seconds=20.0, skew=skew)
+    report = nursery.call(live_owner_trial, held)
+    tally.add("G22", house.title, 1, bool(report.findings))
+    assert report.findings == []
