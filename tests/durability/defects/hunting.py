@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[3]
 FAILED = 1
 """The exit code of pytest when tests ran and some of them failed."""
 PASSED = 0
+EVERYTHING = "soak or not soak"
+"""Soak tests are left out unless the command line speaks of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,9 @@ def hunt(defect: Defect | None, tests: Sequence[str]) -> Hunt:
     environment = {**os.environ, VARIABLE: defect.name if defect else ""}
     # The process has databases of its own.
     environment.pop("FLUXIO_TEST_RUN", None)
+    chosen = ["-m", "soak or not soak", *tests]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", plugin, *tests],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", plugin, *chosen],
         cwd=ROOT,
         env=environment,
         capture_output=True,
