@@ -101,7 +101,7 @@ def test_a_run_killed_at_some_line_goes_on_and_repeats_nothing_recorded(
     hold_against(sweep, tally, sweep.evenly(sweep.total(), POINTS))
 
 
-@pytest.mark.parametrize("topology", ["linear", "plain", "routed"])
+@pytest.mark.parametrize("topology", ["linear", "plain", "routed", "background"])
 def test_a_run_killed_between_any_two_statements_goes_on_and_repeats_nothing_recorded(
     nursery: Nursery, relational: House, part: MakePart, tally: Tally, topology: str
 ) -> None:

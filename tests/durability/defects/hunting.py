@@ -31,7 +31,7 @@ def hunt(defect: Defect | None, tests: Sequence[str]) -> Hunt:
     environment = {**os.environ, VARIABLE: defect.name if defect else ""}
     # The process has databases of its own.
     environment.pop("FLUXIO_TEST_RUN", None)
-    chosen = ["-m", "soak or not soak", *tests]
+    chosen = ["-m", EVERYTHING, *tests]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", plugin, *chosen],
         cwd=ROOT,

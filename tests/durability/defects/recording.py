@@ -108,7 +108,7 @@ def idempotency_key_of_each_try() -> None:
     swap(Step, "idempotency_key", make)
 
 
-@defect(f"{_SOMEWHERE}[default-background]")
+@defect(f"{_BETWEEN}[default-background]", f"{_SOMEWHERE}[default-background]")
 def background_abandoned() -> None:
     """A run is over when its own line of control is, whatever goes on beside it."""
 

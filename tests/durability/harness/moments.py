@@ -38,22 +38,19 @@ def reach(moment: Moment) -> None:
         acts.pop()()
 
 
-_HEARTBEAT_SECONDS = 2.0
-"""How long a renewal takes at most, if it does not wait for anything."""
-
 undisturbed = RLock()
 """Held while the heartbeat writes: a test chooses the moment, so the heart must not be in it."""
 
 
 def stop() -> None:
     """Freeze this process, with all its threads, until somebody continues it."""
-    # On SQLite the heartbeat may be waiting for the very lock that this thread holds.
-    still = undisturbed.acquire(timeout=_HEARTBEAT_SECONDS)
-    try:
-        os.kill(os.getpid(), signal.SIGSTOP)
-    finally:
-        if still:
-            undisturbed.release()
+    with undisturbed:
+        stop_at_once()
+
+
+def stop_at_once() -> None:
+    """Do the same whatever the heartbeat does; it may be waiting for what this thread holds."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def die() -> None:

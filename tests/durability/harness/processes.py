@@ -44,7 +44,7 @@ class Child:
             HangError: it does not come.
         """
         if not self.ends_within(limit):
-            raise HangError(f"A process did not end within {limit:g} s. {self.stacks()}")
+            raise HangError(f"A process did not end within {limit:g} s. {all_stacks()}")
         _, status = os.waitpid(self.pid, 0)
         _alive.pop(self.pid, None)
         self.trace.unlink()
@@ -80,11 +80,12 @@ class Child:
             if found is not None:
                 return found.si_code == os.CLD_STOPPED
             self.ends_within(0.005)
-        raise HangError(f"A process did not stop within {limit:g} s. {self.stacks()}")
+        raise HangError(f"A process did not stop within {limit:g} s. {all_stacks()}")
 
     def stacks(self) -> str:
-        """What all threads of the process are doing."""
+        """What all threads of the process are doing; a frozen one tells it as it wakes up."""
         os.kill(self.pid, signal.SIGUSR1)
+        self.go_on()
         self.ends_within(1.0)
         return self.trace.read_text()
 
@@ -95,6 +96,12 @@ class Child:
     def kill(self) -> None:
         """End it at once."""
         os.kill(self.pid, signal.SIGKILL)
+
+
+def all_stacks() -> str:
+    """What everything that this process has forked is doing."""
+    told = (f"Process {pid}:\n{child.stacks()}" for pid, child in _alive.items())
+    return "\n".join(told)
 
 
 def end_all() -> None:

@@ -19,7 +19,7 @@ from tests.durability.harness.proxies import (
 )
 from tests.durability.harness.verdicts import Wrong, judge, stages_ran
 
-LEASES_TO_BE_BLOCKED = 4
+LEASES_TO_BE_BLOCKED = 2
 """After so many leases an heir that has not come through is waiting for a lock."""
 
 
@@ -123,7 +123,9 @@ def _zombie_trial(part: Part, moment: Moment, order: Order, *, interruptions: in
     late = said_by(owner)
     heir_said = _heir_to_its_end(heir, waits=order is Order.BEFORE)
     findings: list[Finding] = []
-    if not blocked and late.error != "LeaseLostError":
+    # Who froze before it owned the run claims it anew, and finds it finished.
+    expected = "" if moment is Moment.INSIDE_CLAIM else "LeaseLostError"
+    if not blocked and late.error != expected:
         findings.append((Wrong.ANSWER, f"the zombie got {late.error or 'no error'}"))
     if heir_said.error:
         findings.append((Wrong.ANSWER, f"the heir got {heir_said.error}: {heir_said.message}"))

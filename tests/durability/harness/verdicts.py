@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from fluxio.context import Context
 from fluxio.diff import compare
-from fluxio.errors import FluxioError
+from fluxio.errors import CorruptCheckpointError, FluxioError
 from fluxio.runtime.history import Log
 from fluxio.store.base import Row, RowKind, RunRecord
 from fluxio.store.payload import open_row
@@ -39,7 +39,10 @@ class Wrong(StrEnum):
 def judge(part: Part, *, interruptions: int) -> list[Finding]:
     """Everything that is wrong with a run that should have come to its end."""
     house = House(part.house)
-    record, rows = house.record_and_rows(part.run_id)
+    try:
+        record, rows = house.record_and_rows(part.run_id)
+    except CorruptCheckpointError as problem:
+        return [(Wrong.LOST, str(problem))]
     if record is None:
         return [(Wrong.LOST, "no run is recorded")]
     program = pipeline_of(part.house, part.topology).compiled
