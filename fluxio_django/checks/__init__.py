@@ -1,0 +1,31 @@
+"""System checks: what is wrong with the set-up, before it goes wrong at run time.
+
+One file per subject; `ids` lists every id. A check that asks a server belongs under DATABASE: those
+run with `manage.py check --database ALIAS` and before `migrate`, the others with every command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.core.checks import CheckMessage, Tags, register
+
+from fluxio_django.checks.commits import check_commits
+from fluxio_django.checks.databases import check_database_settings
+from fluxio_django.checks.settings import check_settings
+from fluxio_django.checks.stores import check_store
+
+__all__ = ["DATABASE", "SETUP", "register_checks"]
+
+Check = Callable[..., list[CheckMessage]]
+
+SETUP: tuple[Check, ...] = (check_settings, check_store, check_database_settings)
+DATABASE: tuple[Check, ...] = (check_commits,)
+
+
+def register_checks() -> None:
+    """Make Django run every check of this package."""
+    for check in SETUP:
+        register(check, "fluxio")
+    for check in DATABASE:
+        register(check, Tags.database)

@@ -1,0 +1,36 @@
+"""The table of system checks: every id, and what it says in one line."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from django.core.checks import ERROR, WARNING, CheckMessage
+
+
+class CheckID(Enum):
+    """The id of a check. E is an error, which stops commands; W is a warning.
+
+    Ids are never reused: people silence them in settings. A new one goes to the end of its letter.
+    """
+
+    UNKNOWN_KEY = "fluxio.E001", "FLUXIO has an unknown key, or is no dict."
+    UNFIT_VALUE = "fluxio.E002", "A value in FLUXIO does not fit; the default is used instead."
+    NO_STORE = "fluxio.E003", "FLUXIO['STORE'] leads to no store."
+    UNKNOWN_DATABASE = "fluxio.E004", "FLUXIO['DATABASE'] is no alias of DATABASES."
+    UNFIT_DATABASE = "fluxio.E005", "Runs cannot be kept in a database of this kind."
+
+    UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
+    COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."
+
+    def __init__(self, id: str, says: str) -> None:
+        self.id = id
+        self.says = says
+
+    @property
+    def level(self) -> int:
+        """Django's level for the letter of the id."""
+        return ERROR if self.id.startswith("fluxio.E") else WARNING
+
+    def message(self, text: str, *, hint: str, obj: object = None) -> CheckMessage:
+        """What `manage.py check` prints: the text, the remedy as the hint, and the id."""
+        return CheckMessage(self.level, text, hint=hint, obj=obj, id=self.id)

@@ -1,0 +1,22 @@
+"""Checks of the store that durable pipelines use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.checks import CheckMessage
+
+from fluxio.errors import ConfigurationError
+from fluxio_django.checks.ids import CheckID
+from fluxio_django.conf import default_store
+
+
+def check_store(app_configs: object, **_: Any) -> list[CheckMessage]:
+    """FLUXIO["STORE"] leads to no store."""
+    try:
+        default_store()
+    except ConfigurationError as problem:
+        message, _separator, remedy = str(problem).rpartition(". Use ")
+        found = CheckID.NO_STORE.message(f"{message}.", hint=f"Use {remedy}", obj="settings.FLUXIO")
+        return [found]
+    return []

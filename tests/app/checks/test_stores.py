@@ -1,0 +1,14 @@
+"""`manage.py check` says when runs have no store, or one that will lose them."""
+
+import pytest
+from django.test import override_settings
+
+from tests.app.checks.found import found
+
+
+@pytest.mark.parametrize("path", ["fluxio_django.NoStore", "fluxio.Pipeline"])
+def test_e003_a_path_that_leads_to_no_store(path: str) -> None:
+    with override_settings(FLUXIO={"STORE": path}):
+        message = found()["fluxio.E003"]
+    assert path in message.msg
+    assert message.hint.startswith("Use the dotted path of a store")
