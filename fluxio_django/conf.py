@@ -27,7 +27,8 @@ class Settings:
     runs. `lease_seconds` is how long a claim holds without a heartbeat, `sweep_seconds` how often
     expired leases are looked for, and `max_takeovers` how often a run may lose its worker before it
     is given up. `max_payload_bytes` bounds what one row stores. `dispatcher` says who executes what
-    was enqueued: "inline", threads of the process; "eager", the caller.
+    was enqueued: "inline", threads of the process; "eager", the caller. `visible_to` is a function,
+    or the dotted path of one, that takes a user and runs and gives those this user may know of.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -37,6 +38,7 @@ class Settings:
     max_takeovers: int = 5
     max_payload_bytes: int = 10 * 1024 * 1024
     dispatcher: str = "inline"
+    visible_to: str | Callable[[Any, Any], Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +150,10 @@ def _is_seconds(value: object) -> bool:
     return math.isfinite(value) and value > 0
 
 
+def _is_function(value: object) -> bool:
+    return value is None or callable(value) or (isinstance(value, str) and "." in value)
+
+
 def _is_store(value: object) -> bool:
     return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
 
@@ -162,6 +168,7 @@ _RULES = {
     "MAX_TAKEOVERS": _Rule(_is_whole, "a whole number above 0"),
     "MAX_PAYLOAD_BYTES": _Rule(_is_whole, "a whole number of bytes above 0"),
     "DISPATCHER": _Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
+    "VISIBLE_TO": _Rule(_is_function, "a function, or the dotted path of one"),
 }
 assert set(_RULES) == {field.name.upper() for field in fields(Settings)}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from django.core.checks import CheckMessage, Tags, register
 
+from fluxio_django.checks.access import check_visibility
 from fluxio_django.checks.commits import check_commits
 from fluxio_django.checks.databases import check_database_settings
 from fluxio_django.checks.settings import check_settings
@@ -19,7 +20,7 @@ __all__ = ["DATABASE", "SETUP", "register_checks"]
 
 Check = Callable[..., list[CheckMessage]]
 
-SETUP: tuple[Check, ...] = (check_settings, check_store, check_database_settings)
+SETUP: tuple[Check, ...] = (check_settings, check_store, check_database_settings, check_visibility)
 DATABASE: tuple[Check, ...] = (check_commits,)
 
 

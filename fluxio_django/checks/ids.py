@@ -18,6 +18,7 @@ class CheckID(Enum):
     NO_STORE = "fluxio.E003", "FLUXIO['STORE'] leads to no store."
     UNKNOWN_DATABASE = "fluxio.E004", "FLUXIO['DATABASE'] is no alias of DATABASES."
     UNFIT_DATABASE = "fluxio.E005", "Runs cannot be kept in a database of this kind."
+    NO_VISIBILITY = "fluxio.E006", "FLUXIO['VISIBLE_TO'] leads to no function."
 
     UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
     COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."
