@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from fluxio.errors import FluxioError, StoreError
 from fluxio.store import refusals
 from fluxio.store.base import Claim, Commit, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.conf import settings
+from fluxio_django.idling import bounded_transaction
 from fluxio_django.tables import Tables
 
 
@@ -72,7 +73,7 @@ class Committing:
 
     def was_applied(self) -> bool:
         """Whether the commit is recorded; waits while it is still under way."""
-        with transaction.atomic(using=self._tables.alias):
+        with bounded_transaction(self._tables.alias, self._claim.lease_seconds):
             run = self._tables.runs.filter(run_id=self._claim.run_id)
             list(run.select_for_update().values_list("pk"))
             seen = self._tables.runs.seen(self._claim.run_id)

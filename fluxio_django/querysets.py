@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from itertools import islice, zip_longest
-from operator import or_
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db import connections, models, transaction
@@ -28,6 +26,8 @@ from fluxio.store.base import Claim, Commit, Opening, Row, RunRecord
 from fluxio.store.refusals import row_damaged
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
+from fluxio_django.conf import settings
+from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.records import (
     RECORD_FIELDS,
     ROW_FIELDS,
@@ -40,6 +40,7 @@ from fluxio_django.statements import (
     Statements,
     begin_parameters,
     fence_parameters,
+    renew_parameters,
     rows_parameters,
     statements_of,
 )
@@ -118,13 +119,17 @@ class RunQuerySet(models.QuerySet[Instance]):
     def begin(self, record: RunRecord, lease_seconds: float, rows: Sequence[Row]) -> bool:
         """Insert a run with its first rows; False, and nothing done, where the id is taken.
 
-        On PostgreSQL this is one statement. Elsewhere a taken id is an IntegrityError.
+        On PostgreSQL and MariaDB this is one round trip. Except on PostgreSQL a taken id is an
+        IntegrityError.
         """
         connection, statements = self._connection, self._statements
         run = begin_parameters(record, lease_seconds, connection)
         if connection.vendor == "postgresql":
             statement = statements.many(statements.begin_with_rows, len(rows))
             return _execute(connection, statement, [*run, *rows_parameters(rows, connection)]) > 0
+        if self._takes_blocks:
+            appended = self._appended(record.run_id, rows)
+            return _ask(connection, statements.begin_block(len(rows)), [*run, *appended])
         with transaction.atomic(using=self.db):
             _execute(connection, statements.begin, run)
             self._append(record.run_id, rows)
@@ -135,15 +140,16 @@ class RunQuerySet(models.QuerySet[Instance]):
     ) -> SeenRun | None:
         """Claim a run whose history stays; None when it changed since it was seen.
 
-        It is read again after the claim: nobody else can write by then, so its head is the newest.
+        The claim is one statement, so that nothing stays locked should this process stop. The run
+        is read again after it: under our token nobody else can write, so its head is the newest.
         """
-        with transaction.atomic(using=self.db):
-            taken = self._claimable(seen, owner_is_dead).update(
-                **_claiming(opening, token),
-                takeovers=_takeovers(seen.record),
-                started_at=Coalesce("started_at", DatabaseTime()),
-            )
-            return self.seen(opening.run_id) if taken else None
+        taken = self._claimable(seen, owner_is_dead).update(
+            **_claiming(opening, token),
+            takeovers=_takeovers(seen.record),
+            started_at=Coalesce("started_at", DatabaseTime()),
+        )
+        now = self.seen(opening.run_id) if taken else None
+        return now if now is not None and now.record.token == token else None
 
     def restart(
         self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool
@@ -154,7 +160,7 @@ class RunQuerySet(models.QuerySet[Instance]):
         """
         start = opening.start
         assert start is not None
-        with transaction.atomic(using=self.db):
+        with bounded_transaction(self.db, opening.lease_seconds):
             taken = self._claimable(seen, owner_is_dead).update(
                 **_claiming(opening, token),
                 version=opening.version,
@@ -177,7 +183,7 @@ class RunQuerySet(models.QuerySet[Instance]):
 
     def replace(self, seen: SeenRun, record: RunRecord, row: Row) -> bool:
         """Append a row to a run nobody executes, and set its record; False when it changed."""
-        with transaction.atomic(using=self.db):
+        with bounded_transaction(self.db, settings().lease_seconds):
             changed = self._claimable(seen, owner_is_dead=False).update(
                 version=record.version,
                 status=record.status.value,
@@ -200,10 +206,13 @@ class RunQuerySet(models.QuerySet[Instance]):
         """Append rows and move the record; False, and nothing done, when the claim is lost.
 
         PostgreSQL does it in one statement, in which rows can only come from the run that the fence
-        let through. Elsewhere a short transaction ends with the fence.
+        let through. Elsewhere a short transaction ends with the fence; MariaDB is sent all of it at
+        once.
         """
         if not commit.rows or self._connection.vendor == "postgresql":
             return self.commit_within(claim, commit)
+        if self._takes_blocks:
+            return self._commit_block(claim, commit)
         with transaction.atomic(using=self.db):
             kept = self.commit_within(claim, commit)
             if not kept:
@@ -226,8 +235,9 @@ class RunQuerySet(models.QuerySet[Instance]):
     def renew(self, claims: Sequence[Claim]) -> int:
         """Extend the leases of the claims that still hold, and say how many those are.
 
-        Runs whose row is locked are passed over where the database can: somebody is committing, or
-        holds a transaction open, and the other leases must not wait for that.
+        It is one statement for a hundred claims, so that nothing stays locked should this process
+        stop. Runs whose row is locked are passed over where the database can: somebody is
+        committing, or holds a transaction open, and the other leases must not wait for that.
         """
         by_lease: dict[float, list[Claim]] = defaultdict(list)
         for claim in claims:
@@ -253,7 +263,7 @@ class RunQuerySet(models.QuerySet[Instance]):
 
     def forget(self, run_id: str) -> None:
         """Delete a run and its rows; whoever executes it loses it. Unknown ids are fine."""
-        with transaction.atomic(using=self.db):
+        with bounded_transaction(self.db, settings().lease_seconds):
             # The update comes first to lock the run: a commit under way has ended by then.
             self.filter(run_id=run_id).update(token=F("token") + 1)
             self.filter(run_id=run_id).delete()
@@ -285,19 +295,35 @@ class RunQuerySet(models.QuerySet[Instance]):
         return same.filter(_LAPSED)
 
     def _renew(self, claims: Sequence[Claim], seconds: float) -> int:
-        ours = (Q(run_id=claim.run_id, token=claim.token, owner=claim.owner) for claim in claims)
-        held = self.filter(reduce(or_, ours), status=RunStatus.RUNNING).order_by()
-        lease = DatabaseTime(seconds)
-        if not self._connection.features.has_select_for_update_skip_locked:
-            return held.update(lease_expires_at=lease)
-        with transaction.atomic(using=self.db):
-            free = list(held.select_for_update(skip_locked=True).values_list("pk", flat=True))
-            return self.filter(pk__in=free).update(lease_expires_at=lease) if free else 0
+        connection, statements = self._connection, self._statements
+        passes_over = connection.features.has_select_for_update_skip_locked
+        chosen = statements.renew_free if passes_over else statements.renew
+        statement = statements.for_claims(chosen, len(claims))
+        return _execute(connection, statement, renew_parameters(claims, seconds, connection))
+
+    @property
+    def _takes_blocks(self) -> bool:
+        """Whether a short transaction can be sent as one block, which the server carries out."""
+        connection = self._connection
+        alone = not connection.in_atomic_block and connection.get_autocommit()
+        return alone and is_mariadb(connection)
+
+    def _commit_block(self, claim: Claim, commit: Commit) -> bool:
+        connection = self._connection
+        rows = self._appended(claim.run_id, commit.rows)
+        fence = fence_parameters(claim, commit, connection)
+        block = self._statements.commit_block(len(commit.rows))
+        return _ask(connection, block, [*rows, *fence])
+
+    def _appended(self, run_id: str, rows: Sequence[Row]) -> list[Any]:
+        """What `Statements.append` takes, for each row."""
+        connection = self._connection
+        return [value for row in rows for value in (*row_parameters(row, connection), run_id)]
 
     def _append(self, run_id: str, rows: Sequence[Row]) -> None:
         connection, statement = self._connection, self._statements.append
         for row in rows:
-            _execute(connection, statement, [*row_parameters(row, connection), run_id])
+            _execute(connection, statement, self._appended(run_id, [row]))
 
 
 class CheckpointQuerySet(models.QuerySet[Instance]):
@@ -361,3 +387,10 @@ def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: Sequen
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return int(cursor.rowcount)
+
+
+def _ask(connection: BaseDatabaseWrapper, block: str, parameters: Sequence[Any]) -> bool:
+    """Whether a block of statements says that it went through."""
+    with connection.cursor() as cursor:
+        cursor.execute(block, parameters)
+        return bool(cursor.fetchone()[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
@@ -44,10 +44,12 @@ _GIVEN_COLUMNS = _BEGIN_COLUMNS.index("lease_expires_at")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statements:
-    """SQL for one database. `{rows}` stands for as many groups of values as there are rows.
+    """SQL for one database. `{rows}` stands for as many groups of values as there are rows, and
+    `{claims}` for as many conditions as there are claims.
 
     `begin` inserts a run. `append` inserts one row of a run. `fence` moves a run's record if the
-    claim still holds, `fence_head` moreover if the log ends where the commit goes on.
+    claim still holds, `fence_head` moreover if the log ends where the commit goes on. `renew`
+    extends the leases of claims, `renew_free` of those whose run nobody has locked.
     """
 
     begin: str
@@ -57,13 +59,38 @@ class Statements:
     begin_with_rows: str
     commit_with_rows: str
     row: str
+    claim: str
+    renew: str
+    renew_free: str
 
     def many(self, statement: str, rows: int) -> str:
         """One of the statements that insert several rows at once (PostgreSQL)."""
         return statement.replace("{rows}", ", ".join([self.row] * rows))
 
+    def for_claims(self, statement: str, claims: int) -> str:
+        """One of the statements that renew so many claims at once."""
+        return statement.replace("{claims}", " OR ".join([self.claim] * claims))
+
+    def begin_block(self, rows: int) -> str:
+        """`begin` and its rows as one block (MariaDB); it selects 1."""
+        return _BLOCK.format("; ".join([self.begin, *[self.append] * rows]), "1 = 1")
+
+    def commit_block(self, rows: int) -> str:
+        """Rows and then `fence_head` as one block (MariaDB); it selects 1, or 0 when it is lost."""
+        work = "; ".join([*[self.append] * rows, self.fence_head])
+        return _BLOCK.format(work, "ROW_COUNT() = 1")
+
 
 Table = type[models.Model]
+
+# The server carries a block out whatever becomes of the client that sent it: nothing stays locked.
+_BLOCK = (
+    "BEGIN NOT ATOMIC "
+    "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END; "
+    "START TRANSACTION; {}; "
+    "IF {} THEN COMMIT; SELECT 1; ELSE ROLLBACK; SELECT 0; END IF; "
+    "END"
+)
 
 
 @cache
@@ -93,6 +120,9 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
             f"{into_rows} SELECT proof.{key}, given.* {taken}"
         ),
         row=f"({values})",
+        claim=f"({' AND '.join(_equal(connection, run, 'run_id', 'token', 'owner'))})",
+        renew=_renew(connection, run),
+        renew_free=_renew(connection, run, " FOR UPDATE SKIP LOCKED"),
     )
 
 
@@ -108,10 +138,7 @@ def _begin(connection: BaseDatabaseWrapper, run: Table) -> str:
 
 def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
     quote, clock = connection.ops.quote_name, clock_of(connection)
-
-    def equal(*names: str) -> list[str]:
-        return [f"{quote(_column(run, name))} = %s" for name in names]
-
+    equal = partial(_equal, connection, run)
     changes = equal("ip", "step", "attempt", "status", "error", "owner")
     changes.append(f"{quote(_column(run, 'lease_expires_at'))} = {clock.later}")
     changes.append(f"{quote(_column(run, 'finished_at'))} = CASE WHEN %s THEN {clock.now} END")
@@ -122,6 +149,23 @@ def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
         conditions += equal("head")
     table = quote(run._meta.db_table)
     return f"UPDATE {table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}"  # noqa: S608
+
+
+def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> str:
+    quote, later = connection.ops.quote_name, clock_of(connection).later
+    table, key = quote(run._meta.db_table), quote(_column(run, "id"))
+    lease, status = quote(_column(run, "lease_expires_at")), quote(_column(run, "status"))
+    held = f"SELECT {key} FROM {table} WHERE {status} = %s AND ({{claims}}){locking}"  # noqa: S608
+    if connection.vendor == "mysql":
+        # An update by a list of keys would read, and lock, the whole table.
+        joined = f"{table} JOIN ({held}) AS held ON {table}.{key} = held.{key}"
+        return f"UPDATE {joined} SET {table}.{lease} = {later}"  # noqa: S608
+    renewed = f"UPDATE {table} SET {lease} = {later} "  # noqa: S608
+    return f"WITH held AS ({held}) {renewed}WHERE {key} IN (SELECT {key} FROM held)"  # noqa: S608
+
+
+def _equal(connection: BaseDatabaseWrapper, model: Table, *names: str) -> list[str]:
+    return [f"{connection.ops.quote_name(_column(model, name))} = %s" for name in names]
 
 
 def _column(model: Table, name: str) -> str:
@@ -182,3 +226,12 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
 def rows_parameters(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> list[Any]:
     """What `{rows}` takes: the values of all rows, one after another."""
     return [value for row in rows for value in row_parameters(row, connection)]
+
+
+def renew_parameters(
+    claims: Sequence[Claim], lease_seconds: float, connection: BaseDatabaseWrapper
+) -> list[Any]:
+    """What `Statements.renew` and `renew_free` take."""
+    conditions = [value for one in claims for value in (one.run_id, one.token, one.owner)]
+    lease = seconds_parameter(lease_seconds, connection)
+    return [RunStatus.RUNNING.value, *conditions, lease]

@@ -12,12 +12,10 @@ from fluxio.errors import TransactionRefusedError
 from fluxio.store.base import Claim, Commit
 from fluxio_django.commits import Committing, check_rows, refusal
 from fluxio_django.faults import Fault, fault_of, store_error, surely
+from fluxio_django.idling import bounded_transaction
 from fluxio_django.tables import Tables, hop
 
 Result = TypeVar("Result")
-
-_LEASES_OF_IDLING = 2
-"""How long a process that stopped may keep rows locked against its heir, in leases (PostgreSQL)."""
 
 _WRITING_VERBS = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "CREATE", "ALTER", "DROP"}
@@ -97,8 +95,7 @@ class _Unit(Generic[Result]):
     def __call__(self) -> Result:
         alias = self._tables.alias
         try:
-            with transaction.atomic(using=alias, durable=True):
-                self._bound_idling()
+            with bounded_transaction(alias, self._claim.lease_seconds, durable=True):
                 self._done = self._perform()
                 kept = self._commit(self._done[1])
                 if not kept:
@@ -141,19 +138,6 @@ class _Unit(Generic[Result]):
         lost = Committing(self._tables, self._claim, commit)
         if not surely(self._tables.alias, lost.was_applied):
             raise store_error(self._tables.alias, error) from error
-
-    def _bound_idling(self) -> None:
-        # A process that is stopped inside the transaction would hold its locks for ever; long
-        # statements are not affected.
-        connection = self._tables.connection
-        if connection.vendor != "postgresql":
-            return
-        milliseconds = max(1, round(self._claim.lease_seconds * _LEASES_OF_IDLING * 1000))
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('idle_in_transaction_session_timeout', %s, true)",
-                [str(milliseconds)],
-            )
 
 
 @contextmanager

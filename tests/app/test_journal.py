@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,9 @@ from fluxio_django.clock import clock_of
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.records import moment_of
+
+COMMITTING = {"default": "UPDATE", "postgres": "WITH", "mariadb": "BEGIN NOT ATOMIC"}
+"""How the statement begins in which a commit is proved."""
 
 TRANSACTION_CONTROL = {"BEGIN", "COMMIT", "START", "ROLLBACK", "SAVEPOINT", "RELEASE"}
 
@@ -106,6 +110,11 @@ def test_the_token_is_proved_by_the_last_statement_of_a_commit(
     claim = journal.open_blocking(opening("last statement"))
     with CaptureQueriesContext(connections[database]) as captured:
         journal.commit_blocking(claim, commit(row(1), row(2)))
+    if database == "mariadb":  # which is sent a block, and its last word is whether to commit
+        (block,) = statements(captured)
+        work = re.findall(r"INSERT|UPDATE|IF ROW_COUNT\(\) = 1 THEN COMMIT", block)
+        assert work == ["INSERT", "INSERT", "UPDATE", "IF ROW_COUNT() = 1 THEN COMMIT"]
+        return
     work = verbs(captured)
     assert work == (["WITH"] if database == "postgres" else ["INSERT", "INSERT", "UPDATE"])
 
@@ -368,9 +377,9 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lose_the_answer_to_commit(database: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the server commit once, by a statement of its own or by COMMIT, and lose its answer."""
+    """Let the server commit once, by one statement or block or by COMMIT, and lose its answer."""
     connection = connections[database]
-    breaking = Breaking("WITH", after=True)
+    breaking = Breaking("WITH" if database == "postgres" else "BEGIN NOT", after=True)
     commit_for_real = connection._commit
 
     def commit_and_fail() -> None:
@@ -426,7 +435,7 @@ def test_a_commit_that_never_reached_the_database_is_made_once(
     journal: DjangoJournal, database: str
 ) -> None:
     claim = journal.open_blocking(opening("never arrived"))
-    breaking = Breaking("WITH" if database == "postgres" else "UPDATE", after=False, times=2)
+    breaking = Breaking(COMMITTING[database], after=False, times=2)
     with connections[database].execute_wrapper(breaking):
         journal.commit_blocking(claim, commit(row(1)))
     assert breaking.left == 0
@@ -475,7 +484,8 @@ def test_a_claim_that_a_thread_of_our_own_process_made_meanwhile_is_not_taken_fo
         rivals.append(journal.open_blocking(opening("racing")))
 
     monkeypatch.setattr(faults, "wait", lose_to_the_rival)
-    breaking = Breaking("WITH" if database == "postgres" else "INSERT", after=False)
+    beginning = {**COMMITTING, "default": "INSERT"}
+    breaking = Breaking(beginning[database], after=False)
     with connections[database].execute_wrapper(breaking), pytest.raises(RunIDInUseError):
         journal.open_blocking(opening("racing"))
     journal.commit_blocking(rivals[0], commit(row(1)))

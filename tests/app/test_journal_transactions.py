@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -65,7 +65,7 @@ def test_the_writes_of_a_stage_and_its_row_commit_together(
     work = [
         query["sql"]
         for query in captured.captured_queries
-        if query["sql"].split()[0].upper() not in {"BEGIN", "COMMIT", "START"}
+        if query["sql"].split()[0].upper() not in {"BEGIN", "COMMIT", "START", "SET"}
     ]
     assert work[-1].startswith("WITH proof" if database == "postgres" else "UPDATE")
     assert "token" in work[-1]
@@ -237,33 +237,66 @@ def test_the_end_of_a_run_can_commit_with_the_writes_of_its_last_stage(
     assert (record.status, record.owner) == (RunStatus.SUCCEEDED, None)
 
 
-@pytest.mark.postgresql
-@pytest.mark.django_db(transaction=True, databases=["postgres"])
-def test_postgresql_ends_a_transaction_that_idles_and_its_heir_is_free() -> None:
-    journal = DjangoStore("postgres").journal()
+def real_transactions(alias: str) -> pytest.MarkDecorator:
+    return pytest.mark.django_db(transaction=True, databases=[alias])
+
+
+@dataclass(frozen=True)
+class Idling:
+    """How a server names a session, waits for its end, and says how long it may idle."""
+
+    session: str
+    wait: str
+    limit: str
+    unlimited: object
+
+
+# The waiting is a statement of the server's, which ends when the idle session has ended.
+IDLING = {
+    "postgres": Idling(
+        "SELECT pg_backend_pid()",
+        "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s) "
+        "LOOP PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$",
+        "SHOW idle_in_transaction_session_timeout",
+        "0",
+    ),
+    "mariadb": Idling(
+        "SELECT CONNECTION_ID()",
+        "BEGIN NOT ATOMIC WHILE EXISTS (SELECT 1 FROM information_schema.processlist WHERE id = %s)"
+        " DO DO SLEEP(0.01); END WHILE; END",
+        "SELECT @@idle_transaction_timeout",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
+        pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+    ],
+)
+def test_the_server_ends_a_transaction_that_idles_and_its_heir_is_free(server: str) -> None:
+    journal = DjangoStore(server).journal()
     claim = journal.open_blocking(opening("ledger", lease_seconds=0.05))
-    other = connections["postgres"].copy()
+    other = connections[server].copy()
+    idling = IDLING[server]
 
     def wait_to_be_cut() -> None:
-        with connections["postgres"].cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
+        with connections[server].cursor() as cursor:
+            cursor.execute(idling.session)
             session = cursor.fetchone()[0]
         with other.cursor() as cursor:
-            # A statement of the server's, which ends when the idle session has ended.
-            cursor.execute(
-                "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s) "
-                "LOOP PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$",
-                [session],
-            )
+            cursor.execute(idling.wait, [session])
 
-    stage = Stage(
-        "postgres", then=lambda: (wait_to_be_cut(), Group.objects.using("postgres").first())
-    )
+    stage = Stage(server, then=lambda: (wait_to_be_cut(), Group.objects.using(server).first()))
     with pytest.raises((InternalError, OperationalError)):
         journal.transactions.run_blocking(claim, stage)
     other.close()
     assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
     journal.open_blocking(opening("ledger", OpenMode.TAKE, owner=HEIR))
-    with connections["postgres"].cursor() as cursor:
-        cursor.execute("SHOW idle_in_transaction_session_timeout")
-        assert cursor.fetchone() == ("0",)
+    journal.transactions.run_blocking(journal.open_blocking(opening("another")), Stage(server))
+    with connections[server].cursor() as cursor:
+        cursor.execute(idling.limit)
+        assert cursor.fetchone() == (idling.unlimited,)

@@ -75,6 +75,20 @@ def house(request: pytest.FixtureRequest) -> House:
     return house
 
 
+@pytest.fixture(
+    params=[
+        pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
+        pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+    ]
+)
+def server(request: pytest.FixtureRequest) -> House:
+    """Each database that is reached over a network."""
+    request.getfixturevalue("transactional_db")
+    house = House(request.param)
+    house.prepare()
+    return house
+
+
 @pytest.fixture
 def part(nursery: Nursery) -> MakePart:
     """Makes parts to play, each in a run and with an effect log of its own."""

@@ -4,27 +4,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.durability.conftest import MakePart, real_transactions
+from tests.durability.conftest import MakePart
 from tests.durability.harness.houses import House
 from tests.durability.harness.nursery import Nursery
 from tests.durability.harness.tally import Tally
 from tests.durability.harness.trials import lost_answer_trial
 
 pytestmark = [pytest.mark.durability, pytest.mark.soak]
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
-        pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
-    ]
-)
-def server(request: pytest.FixtureRequest) -> House:
-    """Each database that is reached over a network."""
-    request.getfixturevalue("transactional_db")
-    house = House(request.param)
-    house.prepare()
-    return house
 
 
 class Network:

@@ -8,6 +8,9 @@ from django.db import connections
 
 from tests.durability.harness.moments import die
 
+COMMITTING = ("WITH proof", "BEGIN NOT ATOMIC")
+"""How statements begin that write and make it durable at once."""
+
 Meet = Callable[[Callable[[], Any], bool], Any]
 """Is given what would be carried out, and whether that makes something durable; carries it out."""
 
@@ -21,8 +24,8 @@ def each_statement(alias: str, meet: Meet) -> Iterator[None]:
     def execute(
         carry_out: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
-        # PostgreSQL's one statement is a commit, too, outside of a transaction.
-        commits = sql.startswith("WITH proof") and not connection.in_atomic_block
+        # PostgreSQL's one statement and MariaDB's block are commits, too, outside of a transaction.
+        commits = sql.startswith(COMMITTING) and not connection.in_atomic_block
         return meet(lambda: carry_out(sql, params, many, context), commits)
 
     connection._commit = lambda: meet(commit, True)

@@ -1,0 +1,73 @@
+"""Transactions of ours that a process which stands still inside them cannot keep open for ever."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from django.db import Error, connections, transaction
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_LEASES_OF_IDLING = 2
+"""How long a process that stopped may keep rows locked against its heir, in leases."""
+
+
+@contextmanager
+def bounded_transaction(
+    alias: str, lease_seconds: float, *, durable: bool = False
+) -> Iterator[None]:
+    """A transaction that the server gives up when nothing is heard of it for two leases.
+
+    PostgreSQL counts milliseconds and MariaDB whole seconds; long statements are not affected.
+    MySQL and SQLite know no such limit, and a transaction of the caller keeps its own.
+    """
+    connection = connections[alias]
+    idle_seconds = lease_seconds * _LEASES_OF_IDLING
+    ours = not connection.in_atomic_block
+    with (
+        _bounded_session(connection, idle_seconds if ours else None),
+        transaction.atomic(using=alias, durable=durable),
+    ):
+        if ours and connection.vendor == "postgresql":
+            milliseconds = max(1, round(idle_seconds * 1000))
+            _set(
+                connection,
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, true)",
+                str(milliseconds),
+            )
+        yield
+
+
+@contextmanager
+def _bounded_session(connection: BaseDatabaseWrapper, idle_seconds: float | None) -> Iterator[None]:
+    """MariaDB has the limit for a whole session, so that it is taken back after the transaction."""
+    if idle_seconds is None or not is_mariadb(connection):
+        yield
+        return
+    _set(
+        connection,
+        "SET @fluxio_idle = @@SESSION.idle_transaction_timeout, "
+        "SESSION idle_transaction_timeout = %s",
+        max(1, math.ceil(idle_seconds)),
+    )
+    try:
+        yield
+    finally:
+        # Where the connection is lost its settings are, too.
+        if connection.connection is not None:
+            with suppress(Error):
+                _set(connection, "SET SESSION idle_transaction_timeout = @fluxio_idle")
+
+
+def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
+    """Whether it is MariaDB, and not the MySQL that Django takes it for."""
+    return bool(getattr(connection, "mysql_is_mariadb", False))
+
+
+def _set(connection: BaseDatabaseWrapper, statement: str, *values: str | int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
