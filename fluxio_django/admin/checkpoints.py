@@ -10,12 +10,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
-from fluxio_django.admin.log import read_line
 from fluxio_django.admin.page import state_at
 from fluxio_django.admin.readonly import ReadOnlyAdmin
 from fluxio_django.admin.rows import RowPresenter
 from fluxio_django.admin.runs import RunAdmin
 from fluxio_django.admin.standing import standing_of
+from fluxio_django.log import read_line
 from fluxio_django.models import Checkpoint, Run
 
 

@@ -21,9 +21,9 @@ from fluxio_django.admin import audit, nonce
 from fluxio_django.admin.forms import CompareForm
 from fluxio_django.admin.measures import printable
 from fluxio_django.admin.rendering import Renderer, Shown
-from fluxio_django.admin.rights import Right
 from fluxio_django.admin.status import Tone
 from fluxio_django.models import Run
+from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
     from fluxio_django.admin.runs import RunAdmin

@@ -27,11 +27,11 @@ from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
 from fluxio_django.admin.operations import FORK, Operation, Order
 from fluxio_django.admin.page import ShownState, state_at
-from fluxio_django.admin.rights import Right
 from fluxio_django.admin.standing import Standing, reached_steps, standing_of, unreadable
 from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
+from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
     from fluxio_django.admin.runs import RunAdmin

@@ -17,11 +17,11 @@ from fluxio.runtime.runs import ForkOrder
 from fluxio_django import services
 from fluxio_django.admin.forms import ForkForm, ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
-from fluxio_django.admin.rights import Right
 from fluxio_django.admin.standing import Standing
 from fluxio_django.dispatch import Work
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
+from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

@@ -18,15 +18,15 @@ from fluxio_django import services
 from fluxio_django.admin import audit
 from fluxio_django.admin.drift import Drift
 from fluxio_django.admin.headline import headline_of
-from fluxio_django.admin.log import MOST_BYTES_OF_PAGE, Page, bytes_of_state, read_page
 from fluxio_django.admin.measures import NOTHING, printable, run_duration_text, time_text
 from fluxio_django.admin.operations import OPERATIONS
 from fluxio_django.admin.rendering import Item, Renderer
-from fluxio_django.admin.rights import Right
 from fluxio_django.admin.rows import Link, RowPresenter, ShownRow
 from fluxio_django.admin.standing import Standing, standing_of
 from fluxio_django.admin.status import Badge, badge_of
+from fluxio_django.log import MOST_BYTES_OF_PAGE, Page, bytes_of_state, read_page
 from fluxio_django.models import Run
+from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
     from fluxio_django.admin.runs import RunAdmin

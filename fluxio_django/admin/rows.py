@@ -11,14 +11,14 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
 from fluxio.store.payload import ErrorBody
-from fluxio_django.admin.log import Line
 from fluxio_django.admin.measures import duration_text, printable, time_text
 from fluxio_django.admin.operations import FORK, REPLAY, Operation
 from fluxio_django.admin.rendering import Item, Renderer
-from fluxio_django.admin.rights import Right
 from fluxio_django.admin.standing import Standing
 from fluxio_django.enums import RowKind
+from fluxio_django.log import Line
 from fluxio_django.models import Checkpoint
+from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
     from fluxio_django.admin.runs import RunAdmin

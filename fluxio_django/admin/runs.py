@@ -27,9 +27,10 @@ from fluxio_django.admin.measures import printable, run_duration_text, time_text
 from fluxio_django.admin.operations import FORK, OPERATIONS, REPLAY, RESUME, Operation
 from fluxio_django.admin.page import run_page
 from fluxio_django.admin.readonly import ReadOnlyAdmin
-from fluxio_django.admin.rights import Right, holds
+from fluxio_django.admin.rights import holds
 from fluxio_django.admin.status import badge_of
 from fluxio_django.models import Run
+from fluxio_django.rights import Right
 
 _AFTER_ASCII = "\x7f"
 _SHORT_VERSION = 8

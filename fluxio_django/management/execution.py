@@ -20,8 +20,8 @@ from fluxio_django.management.interruption import interruptible
 from fluxio_django.management.progress import Display, Lines, Progress, Silence
 from fluxio_django.management.refusal import EXIT_INTERRUPTED, refusal
 from fluxio_django.management.table import Column, draw
-from fluxio_django.management.values import JSON_RULE, json_values, short
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.values import JSON_RULE, json_values, short
 
 try:
     from fluxio_django.management.live import LiveLines

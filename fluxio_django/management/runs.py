@@ -15,10 +15,10 @@ from fluxio.types import RunStatus
 from fluxio_django import services
 from fluxio_django.management.refusal import refusal
 from fluxio_django.management.terminal import Text, Tone
-from fluxio_django.management.values import json_values
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.records import moment_of
+from fluxio_django.values import json_values
 
 INTERRUPTED = "interrupted"
 """What a run is called that counts as running though its worker is gone."""

@@ -13,7 +13,7 @@ from fluxio_django.management.arguments import moment
 from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.runs import moment_of_run
 from fluxio_django.management.table import Column, draw
-from fluxio_django.management.values import JSON_RULE, json_value, short
+from fluxio_django.values import JSON_RULE, json_value, short
 
 _VALUES = [Column(title="a", least=10), Column(title="b", least=10)]
 _KEYS = [Column(title="key", least=10), *_VALUES]

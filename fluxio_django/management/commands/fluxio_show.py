@@ -29,8 +29,8 @@ from fluxio_django.management.runs import (
 )
 from fluxio_django.management.table import Column, draw
 from fluxio_django.management.terminal import Text, Tone
-from fluxio_django.management.values import JSON_RULE, json_values, short
 from fluxio_django.models import Run
+from fluxio_django.values import JSON_RULE, json_values, short
 
 _COLUMNS = [
     Column(title="row", right=True),

@@ -15,8 +15,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from fluxio import Context, Pipeline, Secret, Send, stage
-from fluxio_django import pipelines, register
-from fluxio_django.admin import log
+from fluxio_django import log, pipelines, register
 from fluxio_django.models import Checkpoint, Run
 from tests.app.admin.desk import Confirm, SignIn, address, page_of
 from tests.app.admin.shop import Shop

@@ -1,0 +1,22 @@
+"""What a person may do with a run, beyond knowing that it exists."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Right(StrEnum):
+    """The values are the permissions that `Run` declares."""
+
+    RESUME = "resume_run"
+    REPLAY = "replay_run"
+    FORK = "fork_run"
+    CANCEL = "cancel_run"
+    DIFF = "diff_run"
+    VALUES = "view_context"
+    FORCE = "force_version"
+
+    @property
+    def permission(self) -> str:
+        """The name under which Django knows it."""
+        return f"fluxio_django.{self.value}"
