@@ -157,8 +157,9 @@ def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> st
     lease, status = quote(_column(run, "lease_expires_at")), quote(_column(run, "status"))
     held = f"SELECT {key} FROM {table} WHERE {status} = %s AND ({{claims}}){locking}"  # noqa: S608
     if connection.vendor == "mysql":
-        # An update by a list of keys would read, and lock, the whole table.
-        joined = f"{table} JOIN ({held}) AS held ON {table}.{key} = held.{key}"
+        # By keys that are known first: every row that is read on the way would have to be locked.
+        found = f"{table} FORCE INDEX (PRIMARY) ON {table}.{key} = held.{key}"
+        joined = f"({held}) AS held STRAIGHT_JOIN {found}"
         return f"UPDATE {joined} SET {table}.{lease} = {later}"  # noqa: S608
     renewed = f"UPDATE {table} SET {lease} = {later} "  # noqa: S608
     return f"WITH held AS ({held}) {renewed}WHERE {key} IN (SELECT {key} FROM held)"  # noqa: S608
