@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from fluxio.errors import ConfigurationError
+from fluxio.redaction import DEFAULT_PATTERNS
 from fluxio.store.base import CheckpointStore
 
 DISPATCHERS = ("inline", "eager")
@@ -29,6 +30,7 @@ class Settings:
     is given up. `max_payload_bytes` bounds what one row stores. `dispatcher` says who executes what
     was enqueued: "inline", threads of the process; "eager", the caller. `visible_to` is a function,
     or the dotted path of one, that takes a user and runs and gives those this user may know of.
+    `redact` are parts of keys whose values nobody is shown.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -39,6 +41,7 @@ class Settings:
     max_payload_bytes: int = 10 * 1024 * 1024
     dispatcher: str = "inline"
     visible_to: str | Callable[[Any, Any], Any] | None = None
+    redact: Sequence[str] = DEFAULT_PATTERNS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +157,13 @@ def _is_function(value: object) -> bool:
     return value is None or callable(value) or (isinstance(value, str) and "." in value)
 
 
+def _are_patterns(value: object) -> bool:
+    # A text would be read as a list of single letters.
+    if not isinstance(value, list | tuple | set | frozenset):
+        return False
+    return all(isinstance(item, str) and item.strip() for item in value)
+
+
 def _is_store(value: object) -> bool:
     return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
 
@@ -168,6 +178,7 @@ _RULES = {
     "MAX_TAKEOVERS": _Rule(_is_whole, "a whole number above 0"),
     "MAX_PAYLOAD_BYTES": _Rule(_is_whole, "a whole number of bytes above 0"),
     "DISPATCHER": _Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
+    "REDACT": _Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
     "VISIBLE_TO": _Rule(_is_function, "a function, or the dotted path of one"),
 }
 assert set(_RULES) == {field.name.upper() for field in fields(Settings)}

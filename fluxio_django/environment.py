@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from fluxio.runtime import environment as core
 from fluxio.runtime.loopless import in_loop
 from fluxio_django.conf import settings
+from fluxio_django.redaction import shown_text
 
 Result = TypeVar("Result")
 
@@ -43,4 +44,5 @@ def django_environment() -> core.Environment:
         make_caller=lambda max_workers: ThreadSensitiveCaller(),
         debugging=debugging,
         lease_seconds=lambda: settings().lease_seconds,
+        scrub=shown_text,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connections
@@ -16,6 +16,7 @@ from fluxio.store.payload import Body, ErrorBody, open_row
 from fluxio_django import services
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.records import ROW_FIELDS, row_of
+from fluxio_django.redaction import shown_values
 
 ROWS_PER_PAGE = 100
 MOST_BYTES_OF_ROW = 256 * 1024
@@ -150,4 +151,18 @@ def _line(run: Run, sequence: int, checkpoint: Checkpoint | None, payload: str |
         body = open_row(run.run_id, row)
     except CorruptCheckpointError as problem:
         return Line(sequence=sequence, checkpoint=checkpoint, damage=problem.reason)
-    return Line(sequence=sequence, checkpoint=checkpoint, row=row, body=body)
+    return Line(sequence=sequence, checkpoint=checkpoint, row=row, body=_shown(body))
+
+
+def _shown(body: Body) -> Body:
+    """A body as people may see it."""
+    lanes = body.lanes and {
+        path: replace(
+            lane,
+            values=None if lane.values is None else shown_values(lane.values),
+            writes=shown_values(lane.writes),
+        )
+        for path, lane in body.lanes.items()
+    }
+    error = services.shown_error(body.error)
+    return replace(body, writes=shown_values(body.writes), lanes=lanes, error=error)

@@ -1,8 +1,12 @@
-"""The use cases behind commands, admin and views: one call each, all sync."""
+"""The use cases behind commands, admin and views: one call each, all sync.
+
+What is read here is for showing: what FLUXIO["REDACT"] hides comes wrapped in a `Secret`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -16,11 +20,13 @@ from fluxio.runtime.reading import Moment, checked_run_id
 from fluxio.runtime.runs import ForkOrder, Watchers
 from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
+from fluxio.store.payload import ErrorBody
 from fluxio.types import OnConflict, RunStatus
 from fluxio_django.conf import default_store, settings
 from fluxio_django.dispatch import Work, dispatch_after_commit
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.registry import pipelines
 
 _SUGGESTED = 5
@@ -98,7 +104,18 @@ def diff(a: str, b: str, *, at_a: Moment = None, at_b: Moment = None) -> Diff:
 def history(run_id: str) -> list[HistoryEntry]:
     """Every row of a run, decoded; needs no registered pipeline."""
     find_run(run_id)
-    return Log.open(run_id, _rows(run_id)).entries()
+    entries = Log.open(run_id, _rows(run_id)).entries()
+    return [
+        replace(entry, writes=shown_values(entry.writes), error=shown_error(entry.error))
+        for entry in entries
+    ]
+
+
+def shown_error(error: ErrorBody | None) -> ErrorBody | None:
+    """A failure as people may see it."""
+    if error is None:
+        return None
+    return replace(error, message=shown_text(error.message), traceback=shown_text(error.traceback))
 
 
 def state(run_id: str, at: Moment = None) -> Context:
@@ -108,13 +125,13 @@ def state(run_id: str, at: Moment = None) -> Context:
     """
     run = find_run(run_id)
     if isinstance(at, str):
-        return pipeline_of(run).state_sync(run_id, at)
+        return Context.create(shown_values(pipeline_of(run).state_sync(run_id, at)))
     if at is not None and not 0 <= at <= run.head:
         raise NoCheckpointError(
             f"Run {run_id!r} has rows 0 to {run.head}; there is no row {at}.", run_id=run_id
         )
     rows: list[Row] = async_to_sync(read_newest)(_journal(), run_id, upto=at)
-    return Context.create(Log.open(run_id, rows).values())
+    return Context.create(shown_values(Log.open(run_id, rows).values()))
 
 
 def provenance(run_id: str) -> dict[str, int]:

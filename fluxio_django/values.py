@@ -1,4 +1,7 @@
-"""How values of a context are shown: as JSON for scripts, as one short text for people."""
+"""How values of a context are shown: as JSON for scripts, as one short text for people.
+
+What FLUXIO["REDACT"] hides is masked here as well: also where it only shows once it is encoded.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from fluxio.codec import DEFAULT_CODEC
 from fluxio.codec.secret import MASK
 from fluxio.errors import EncodingError
+from fluxio_django.redaction import redaction, shown_value, shown_values
 
 JSON_RULE = (
     "Values that JSON lacks are written as the checkpoint codec writes them: an object with one "
@@ -24,7 +28,8 @@ _LONGEST = 1_000
 def json_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON has them; see `JSON_RULE`."""
     return {
-        _MARK + key if key.startswith(_MARK) else key: json_value(values[key]) for key in values
+        _MARK + key if key.startswith(_MARK) else key: json_value(value)
+        for key, value in shown_values(values).items()
     }
 
 
@@ -41,18 +46,22 @@ def json_value(value: Any) -> Any:
 def short(value: Any) -> str:
     """One value as Python writes it, at most 1,000 characters of it."""
     try:
-        text = repr(value)
+        text = repr(shown_value(value))
     except Exception:  # noqa: BLE001 - a value of the user's that cannot be shown is no reason to stop
         return f"<{type(value).__qualname__} that cannot be shown>"
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 def _masked(plain: Any) -> Any:
-    """JSON values without what Secrets hold, wherever the codec met one."""
+    """JSON values without what Secrets and hidden keys hold, wherever the codec met one."""
     if isinstance(plain, list):
         return [_masked(item) for item in plain]
     if not isinstance(plain, dict):
         return plain
     if plain.keys() == {"$secret"}:
         return {"$secret": MASK}
-    return {key: _masked(item) for key, item in plain.items()}
+    hides = redaction().hides
+    return {
+        key: {"$secret": MASK} if item is not None and hides(key) else _masked(item)
+        for key, item in plain.items()
+    }

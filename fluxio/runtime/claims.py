@@ -79,7 +79,8 @@ class Claims:
 
     def recorder(self, claim: Claim) -> Recorder:
         """Who writes the log under a claim."""
-        return Recorder(self.journal, claim, self.program, self.environment.clock)
+        clock, scrub = self.environment.clock, self.environment.scrub
+        return Recorder(self.journal, claim, self.program, clock, scrub)
 
     async def give_back(self, claim: Claim, problem: BaseException) -> None:
         """Free a claim under which nothing was run; the run gets the status it had before.

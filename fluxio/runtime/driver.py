@@ -236,7 +236,8 @@ class Driver:
                 await self._apply(outcome, batch)
 
     async def _close_branch(self, failure: Failed, batch: _Batch) -> None:
-        context = batch.state[self._program.instructions[failure.ip].lane].context
+        before = batch.state
+        context = before[self._program.instructions[failure.ip].lane].context
         lanes = machine.background_lanes(self._program, batch.state, failure.ip)
         await self._stop([task for task, ip in self._tasks.items() if self._lane(ip) in lanes])
         batch.state = machine.give_up(self._program, batch.state, failure.ip).state
@@ -244,7 +245,7 @@ class Driver:
         self._waiting = [ip for ip in self._waiting if self._lane(ip) not in lanes]
         batch.told.append((failure, context))
         if self._scene.recorder is not None:
-            text = self._scene.recorder.failure_text(failure)
+            text = self._scene.recorder.failure_text(failure, before)
             batch.entries.append(Entry(failure, text, batch.state))
         logger.error(
             "%s of run %s failed in the background; the run goes on.",

@@ -7,12 +7,14 @@ import contextvars
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Protocol, TypeVar
+
+from fluxio.redaction import Redaction
 
 Result = TypeVar("Result")
 
@@ -100,6 +102,12 @@ def debugging() -> bool:
     )
 
 
+Scrub = Callable[[str, Mapping[str, Any]], str]
+"""Takes the text of an error and the context it is about; gives the text without secrets."""
+
+default_scrub: Scrub = Redaction().text
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
     """The ports through which the runtime reaches its surroundings."""
@@ -109,6 +117,7 @@ class Environment:
     make_caller: Callable[[int | None], SyncCaller] = ThreadPoolCaller
     debugging: Callable[[], bool] = debugging
     lease_seconds: Callable[[], float] = lambda: 30.0
+    scrub: Scrub = field(default=default_scrub)
 
 
 _default = Environment()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fluxio.errors import StoreError
 from fluxio.program import MAIN_LANE, CompiledPipeline
-from fluxio.runtime.environment import Clock
+from fluxio.runtime.environment import Clock, Scrub, default_scrub
 from fluxio.runtime.machine import State
 from fluxio.runtime.outcomes import Failed, Outcome, Succeeded
 from fluxio.runtime.settling import Settled, settled
@@ -66,17 +66,23 @@ class Recorder:
     Now and then a row is written full, so that a resume folds few rows: a full row is tried when 64
     rows or 1 MB came since the last one, and written when the whole state is at most a quarter of
     what those rows hold. Otherwise both thresholds double, so the tries cost little in all and the
-    full rows add at most a quarter to what is written.
+    full rows add at most a quarter to what is written. Texts of errors pass through `scrub`.
     """
 
     def __init__(
-        self, journal: Journal, claim: Claim, program: CompiledPipeline, clock: Clock
+        self,
+        journal: Journal,
+        claim: Claim,
+        program: CompiledPipeline,
+        clock: Clock,
+        scrub: Scrub = default_scrub,
     ) -> None:
         self.claim = claim
         self.attempt = claim.attempt
         self._journal = journal
         self._program = program
         self._clock = clock
+        self._scrub = scrub
         self._head = claim.head
         self._rows_since_full = 0
         self._bytes_since_full = 0
@@ -101,9 +107,9 @@ class Recorder:
         """
         return encode_body(Body(writes=outcome.writes, route=outcome.route))
 
-    def failure_text(self, failure: Failed) -> str:
+    def failure_text(self, failure: Failed, state: State) -> str:
         """A failure, as text."""
-        return encode_body(Body(error=error_body(failure.error)))
+        return encode_body(Body(error=self._error_body(failure.error, state)))
 
     def prepare(
         self, entries: Sequence[Entry], state: State, ending: Ending | None = None
@@ -119,7 +125,7 @@ class Recorder:
             step=due.key if ending is None else ending.step,
             attempt=self.attempt,
             status=RunStatus.RUNNING if ending is None else ending.status,
-            error=_summary(ending.error) if ending and ending.error else "",
+            error=self._summary(ending.error, state) if ending and ending.error else "",
         )
 
     async def commit(self, commit: Commit) -> Settled[None]:
@@ -195,9 +201,20 @@ class Recorder:
         if failed:
             self._place(facts, self._program.index[ending.step])
             facts.tries, facts.duration = ending.tries, ending.duration
-        error = None if ending.error is None else error_body(ending.error)
+        error = None if ending.error is None else self._error_body(ending.error, state)
         lanes = lane_bodies(self._program, state) if full else None
         return seal_row(facts, encode_body(Body(error=error, lanes=lanes)))
+
+    def _error_body(self, error: BaseException, state: State) -> ErrorBody:
+        body, values = error_body(error), _values_of(state)
+        return ErrorBody(
+            type=body.type,
+            message=self._scrub(body.message, values),
+            traceback=self._scrub(body.traceback, values),
+        )
+
+    def _summary(self, error: BaseException, state: State) -> str:
+        return self._scrub(_summary(error), _values_of(state))
 
     def _full_text(self, entry: Entry) -> str | None:
         """The entry's text with the whole state in it, when a full row is due."""
@@ -258,6 +275,11 @@ def lane_bodies(program: CompiledPipeline, state: State) -> dict[str, LaneBody]:
             writes=dict(at.context.writes),
         )
     return bodies
+
+
+def _values_of(state: State) -> Mapping[str, Any]:
+    """What the lanes hold, for finding secrets; where two set one key, both values count."""
+    return {f"{lane} {key}": at.context[key] for lane, at in state.items() for key in at.context}
 
 
 def error_body(error: BaseException) -> ErrorBody:

@@ -26,6 +26,7 @@ from fluxio_django.admin.standing import Standing, standing_of
 from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.log import MOST_BYTES_OF_PAGE, Page, bytes_of_state, read_page
 from fluxio_django.models import Run
+from fluxio_django.redaction import shown_text
 from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
         run=run,
         badge=badge_of(run),
         headline=headline_of(run),
-        error=printable(run.error) if presenter.with_values else "",
+        error=printable(shown_text(run.error)) if presenter.with_values else "",
         tools=tools,
         refusals=[
             _("%(tool)s is not possible now. %(why)s") % {"tool": tool.text, "why": tool.refusal}

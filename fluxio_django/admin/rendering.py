@@ -21,6 +21,7 @@ from fluxio.codec import Secret
 from fluxio.codec.registry import current_types
 from fluxio.codec.secret import MASK
 from fluxio_django.admin.measures import printable
+from fluxio_django.redaction import shown_value, shown_values
 
 _PLAIN = (bool, int, float, complex, Decimal, Fraction, UUID, timedelta, range, PurePath)
 _LONGEST_KEY = 200
@@ -90,7 +91,7 @@ class Renderer:
 
     def show_items(self, values: Mapping[str, Any]) -> tuple[Item, ...]:
         """A context, or a step's writes, key by key."""
-        return self._mapping(values, depth=0).items
+        return self._mapping(shown_values(values), depth=0).items
 
     def _shown(self, value: Any, depth: int) -> Shown:
         match value:
@@ -137,7 +138,7 @@ class Renderer:
         registration = current_types().find(type(value))
         if registration is None:
             return Shown(kind=_name(value), text="…")
-        stored = self.show(registration.encode(value), depth)
+        stored = self.show(shown_value(registration.encode(value)), depth)
         return dataclasses.replace(stored, kind=_name(value))
 
     def _tree(

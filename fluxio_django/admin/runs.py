@@ -31,6 +31,7 @@ from fluxio_django.admin.rights import holds
 from fluxio_django.admin.status import badge_of
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
+from fluxio_django.visibility import visible_to
 
 _AFTER_ASCII = "\x7f"
 _SHORT_VERSION = 8
@@ -41,8 +42,8 @@ _TO_THE_MINUTE = len("2026-01-01 00:00")
 class RunAdmin(ReadOnlyAdmin[Run]):
     """Runs: read-only, with actions that each have a right, a confirmation and an audit entry.
 
-    Narrow `get_queryset` to what a user may see; every look-up goes through it. The rights of a
-    user for one run are asked with `has_perm(permission, run)` as well.
+    FLUXIO["VISIBLE_TO"] says which runs a user may know of; every look-up goes through
+    `get_queryset`. The rights of a user for one run are asked with `has_perm(permission, run)` too.
     """
 
     # Columns are methods, so that only the creation time, which has an index, can be sorted by.
@@ -98,7 +99,8 @@ class RunAdmin(ReadOnlyAdmin[Run]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """The runs this user can see at all, with `lapsed`: whether the lease expired."""
         lapsed = Run.objects.using(services.database()).lapsed().filter(pk=OuterRef("pk"))
-        return super().get_queryset(request).annotate(lapsed=Exists(lapsed.order_by()))
+        seen = visible_to(request.user).order_by(*self.get_ordering(request))
+        return seen.annotate(lapsed=Exists(lapsed.order_by()))
 
     def visible(self, request: HttpRequest, keys: Sequence[int]) -> list[Run]:
         """The runs with these primary keys, in the order of the keys.

@@ -18,6 +18,7 @@ from fluxio_django.management.terminal import Text, Tone
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.records import moment_of
+from fluxio_django.redaction import shown_text
 from fluxio_django.values import json_values
 
 INTERRUPTED = "interrupted"
@@ -63,7 +64,7 @@ def run_facts(run: Run, status: str) -> dict[str, Any]:
         "attempt": run.attempt,
         "head": run.head,
         "step": run.step or None,
-        "error": run.error or None,
+        "error": shown_text(run.error) or None,
         "parent": run.parent or None,
         "parent_sequence": run.parent_sequence,
         "owner": run.owner or None,

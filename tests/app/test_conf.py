@@ -25,6 +25,7 @@ GOOD = {
     "MAX_TAKEOVERS": (1, 100),
     "MAX_PAYLOAD_BYTES": (1, 10**9),
     "DISPATCHER": ("inline", "eager"),
+    "REDACT": ([], ["iban"], ("password", "iban")),
 }
 
 BAD = {
@@ -35,6 +36,7 @@ BAD = {
     "MAX_TAKEOVERS": (0, -1, 2.0, "5", True),
     "MAX_PAYLOAD_BYTES": (0, 1.5, "1MB"),
     "DISPATCHER": ("post", None, [], "INLINE"),
+    "REDACT": (None, "password", [""], ["a", 7], [" "]),
 }
 
 

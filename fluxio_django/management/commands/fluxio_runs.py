@@ -21,6 +21,7 @@ from fluxio_django.management.runs import (
 )
 from fluxio_django.management.table import Column, draw
 from fluxio_django.models import Run
+from fluxio_django.redaction import shown_text
 
 _COLUMNS = [
     Column(title="run"),
@@ -79,7 +80,7 @@ class Command(FluxioCommand):
                     run.step,
                     str(run.head + 1),
                     local(run.created_at),
-                    run.error,
+                    shown_text(run.error),
                 ]
                 for run, status in runs
             ],

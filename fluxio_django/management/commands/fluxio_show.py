@@ -30,6 +30,7 @@ from fluxio_django.management.runs import (
 from fluxio_django.management.table import Column, draw
 from fluxio_django.management.terminal import Text, Tone
 from fluxio_django.models import Run
+from fluxio_django.redaction import shown_text
 from fluxio_django.values import JSON_RULE, json_values, short
 
 _COLUMNS = [
@@ -93,7 +94,7 @@ class Command(FluxioCommand):
             facts["forked from"] = f"{run.parent}, row {run.parent_sequence}"
         facts |= {"created": local(run.created_at), "finished": local(run.finished_at)}
         if run.error and status != RunStatus.CANCELLED:
-            facts["error"] = Text(run.error, Tone.BAD)
+            facts["error"] = Text(shown_text(run.error), Tone.BAD)
         for name, fact in facts.items():
             if fact:
                 self.terminal.line(f"  {name:<12}", fact)

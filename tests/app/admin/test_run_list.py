@@ -183,5 +183,5 @@ def test_more_runs_than_an_operation_takes_are_refused(
 
 def test_values_never_reach_the_list(shop: Shop, root: Client) -> None:
     shop.message = "canary"
-    shop.fail("bad", secret="canary")
+    shop.fail("bad", note="canary")
     assert "canary" not in root.get(LIST).content.decode()

@@ -131,7 +131,7 @@ def test_who_may_see_a_run_does_not_therefore_see_its_values(
     shop: Shop, root: Client, sign_in: SignIn
 ) -> None:
     shop.message = "canary in the message"
-    run = shop.fail("bad", secret="canary", nested={"deep": ["canary"]})
+    run = shop.fail("bad", note="canary", nested={"deep": ["canary"]})
     every_right = ["view_run", "resume_run", "replay_run", "fork_run", "diff_run"]
     for rights in (["view_run"], every_right):
         client = sign_in(*rights)
@@ -143,7 +143,7 @@ def test_who_may_see_a_run_does_not_therefore_see_its_values(
             answer = client.get(page)
             assert "canary" not in answer.content.decode(), page
         assert "CardDeclinedError" in text(client, run)
-        assert shown(client, run).rows[0].keys == ["quantity", "secret", "nested"]
+        assert shown(client, run).rows[0].keys == ["quantity", "note", "nested"]
     assert "canary" in text(sign_in("view_run", "view_context"), run)
 
 

@@ -158,7 +158,7 @@ async def test_rows_follow_each_other_and_say_what_happened_where() -> None:
     failed = Failed(
         ip=desk.program.index["parallel/b"], error=ValueError("no"), tries=3, duration=1.5
     )
-    text = desk.recorder.failure_text(failed)
+    text = desk.recorder.failure_text(failed, desk.state())
     entries = [desk.entry(), Entry(failed, text, desk.state(1))]
     ending = Ending(
         status=RunStatus.FAILED, step="parallel/c", error=KeyError("k"), tries=4, duration=2.5
