@@ -145,6 +145,20 @@ class ForeignRunError(RunIDInUseError):
     pipeline: str
 
 
+class RunCancelledError(FluxioError):
+    """The run was cancelled; what was recorded stays, and it can be resumed."""
+
+    run_id: str
+    reason: str
+
+
+class RunFailedError(FluxioError):
+    """A run that was waited for has failed, or was given up; `error` is what is recorded of it."""
+
+    run_id: str
+    error: str
+
+
 class LeaseLostError(FluxioError):
     """This process no longer owns the run: its lease expired and somebody else took over."""
 

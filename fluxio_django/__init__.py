@@ -6,17 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fluxio_django.limits import Limits
     from fluxio_django.redis_store import DjangoRedisStore
     from fluxio_django.registry import pipelines, register
     from fluxio_django.store import DjangoStore
 
-__all__ = ["DjangoRedisStore", "DjangoStore", "pipelines", "register"]
+__all__ = ["DjangoRedisStore", "DjangoStore", "Limits", "pipelines", "register"]
 
 # Looked up at first use: settings may name a store, and models import a pipeline, while Django is
 # still loading.
 _HOMES = {
     "DjangoRedisStore": "fluxio_django.redis_store",
     "DjangoStore": "fluxio_django.store",
+    "Limits": "fluxio_django.limits",
     "pipelines": "fluxio_django.registry",
     "register": "fluxio_django.registry",
 }

@@ -9,8 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from fluxio.runtime.environment import set_default_environment
 from fluxio_django import registry
 from fluxio_django.checks import register_checks
+from fluxio_django.dispatch import execute_with
 from fluxio_django.environment import django_environment
 from fluxio_django.journal import forget_noted_versions
+from fluxio_django.runner import execute
 
 
 class FluxioConfig(AppConfig):
@@ -23,6 +25,7 @@ class FluxioConfig(AppConfig):
     def ready(self) -> None:
         """Give the runtime Django's ports, then find the pipelines of all apps."""
         set_default_environment(django_environment())
+        execute_with(execute)
         register_checks()
         post_migrate.connect(forget_noted_versions, dispatch_uid="fluxio_django.versions")
         registry.autodiscover()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -16,7 +17,7 @@ from fluxio.errors import ConfigurationError
 from fluxio.redaction import DEFAULT_PATTERNS
 from fluxio.store.base import CheckpointStore
 
-DISPATCHERS = ("inline", "eager")
+DISPATCHERS = ("inline", "eager", "celery", "tasks")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,9 +29,11 @@ class Settings:
     runs. `lease_seconds` is how long a claim holds without a heartbeat, `sweep_seconds` how often
     expired leases are looked for, and `max_takeovers` how often a run may lose its worker before it
     is given up. `max_payload_bytes` bounds what one row stores. `dispatcher` says who executes what
-    was enqueued: "inline", threads of the process; "eager", the caller. `visible_to` is a function,
-    or the dotted path of one, that takes a user and runs and gives those this user may know of.
-    `redact` are parts of keys whose values nobody is shown.
+    was enqueued: "inline", threads of the process; "eager", the caller; "celery", workers of the
+    project's Celery application; "tasks", whatever runs Django's own tasks. `queues` are the names
+    that runs may be enqueued to; the first one is taken where none is named. `visible_to` is a
+    function, or the dotted path of one, that takes a user and runs and gives those this user may
+    know of. `redact` are parts of keys whose values nobody is shown.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -40,6 +43,7 @@ class Settings:
     max_takeovers: int = 5
     max_payload_bytes: int = 10 * 1024 * 1024
     dispatcher: str = "inline"
+    queues: Sequence[str] = ("default",)
     visible_to: str | Callable[[Any, Any], Any] | None = None
     redact: Sequence[str] = DEFAULT_PATTERNS
 
@@ -168,6 +172,15 @@ def _is_store(value: object) -> bool:
     return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
 
 
+_QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+
+
+def _are_queues(value: object) -> bool:
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(isinstance(name, str) and _QUEUE.fullmatch(name) for name in value)
+
+
 _RULES = {
     "STORE": _Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
     "DATABASE": _Rule(
@@ -178,6 +191,7 @@ _RULES = {
     "MAX_TAKEOVERS": _Rule(_is_whole, "a whole number above 0"),
     "MAX_PAYLOAD_BYTES": _Rule(_is_whole, "a whole number of bytes above 0"),
     "DISPATCHER": _Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
+    "QUEUES": _Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
     "REDACT": _Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
     "VISIBLE_TO": _Rule(_is_function, "a function, or the dotted path of one"),
 }

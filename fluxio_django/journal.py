@@ -114,6 +114,16 @@ class DjangoJournal:
         versions = self._tables.versions
         return surely(self._tables.alias, lambda: versions.manifest(pipeline, version))
 
+    def check_and_note(self, opening: Opening) -> None:
+        """Refuse a start row that is too large, and see to it that its version is recorded.
+
+        Raises:
+            StoreError: it exceeds FLUXIO["MAX_PAYLOAD_BYTES"], or the database failed.
+        """
+        assert opening.start is not None
+        check_rows(opening.run_id, [opening.start])
+        self._note_version(opening)
+
     def _note_version(self, opening: Opening) -> None:
         alias, versions = self._tables.alias, self._tables.versions
         key = alias, opening.pipeline, opening.version

@@ -1,4 +1,4 @@
-"""The tables: pipelines' versions, runs, and the rows of their logs."""
+"""The tables: pipelines' versions, runs, the rows of their logs, and what queued runs wait at."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from fluxio_django.enums import RowKind, RunStatus
 from fluxio_django.fields import ExactCharField
+from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
 from fluxio_django.querysets import CheckpointQuerySet, RunQuerySet, VersionQuerySet
 
 
@@ -48,6 +49,12 @@ class Run(models.Model):
 
     `requested_by` and `subject_type` carry no constraint in the database, so that these tables may
     live in another one than users do.
+
+    A queued run may be claimed from `available_at` on, those of a higher `priority` first. The
+    sweep hands it to a dispatcher when `due_at` has passed, and has done so `dispatches` times.
+    `held_back` says why a worker that got it left it where it was. `cancel_requested_at` is set
+    while a running run has still to notice. The `progress_` fields are what a stage said last; they
+    are worth nothing once they are older than `updated_at`.
     """
 
     run_id = ExactCharField(_("run id"), max_length=128, unique=True)
@@ -67,6 +74,27 @@ class Run(models.Model):
     parent = ExactCharField(_("forked from"), max_length=128, blank=True, default="")
     parent_sequence = models.IntegerField(_("forked at row"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
+    error_type = ExactCharField(
+        _("type of error"), max_length=200, blank=True, default="", db_default=""
+    )
+    queue = ExactCharField(_("queue"), max_length=100, default="default", db_default="default")
+    priority = models.SmallIntegerField(_("priority"), default=0, db_default=0)
+    available_at = models.DateTimeField(_("available"), null=True, blank=True)
+    due_at = models.DateTimeField(_("due to be dispatched"), null=True, blank=True)
+    dispatches = models.SmallIntegerField(_("dispatches"), default=0, db_default=0)
+    held_back = models.CharField(
+        _("held back"), max_length=500, blank=True, default="", db_default=""
+    )
+    cancel_requested_at = models.DateTimeField(_("cancellation requested"), null=True, blank=True)
+    cancel_reason = models.CharField(
+        _("reason for cancelling"), max_length=500, blank=True, default="", db_default=""
+    )
+    progress_done = models.BigIntegerField(_("progress"), null=True, blank=True)
+    progress_total = models.BigIntegerField(_("progress, total"), null=True, blank=True)
+    progress_note = models.CharField(
+        _("progress, note"), max_length=200, blank=True, default="", db_default=""
+    )
+    progress_at = models.DateTimeField(_("progress told"), null=True, blank=True)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("requested by"),
@@ -109,6 +137,12 @@ class Run(models.Model):
             ),
             models.Index(fields=["subject_type", "subject_id"], name="fluxio_run_by_subject"),
             models.Index(fields=["parent"], name="fluxio_run_by_parent"),
+            models.Index(fields=["error_type", "-created_at", "-id"], name="fluxio_run_by_error"),
+            models.Index(
+                fields=["queue", "status", "-priority", "available_at", "id"],
+                name="fluxio_run_by_queue",
+            ),
+            models.Index(fields=["due_at"], name="fluxio_run_due"),
         ]
         permissions = [
             ("resume_run", "Can resume a run"),
@@ -162,3 +196,66 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id}/{self.sequence} {self.kind} {self.step}".rstrip()
+
+
+class Queue(models.Model):
+    """A queue that somebody has paused, or has resumed since: nothing is claimed while it is."""
+
+    name = ExactCharField(_("name"), max_length=100, unique=True)
+    paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=500, blank=True, default="")
+
+    objects = QueueQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("queue")
+        verbose_name_plural = _("queues")
+        ordering = ["name"]
+        default_permissions = ("change", "view")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Gate(models.Model):
+    """What the queued runs of a pipeline with limits pass one at a time when they are claimed.
+
+    The next one may pass from `opens_at` on, and one of those that were held back has been asked to
+    come again at `wakes_at`. `turns` only changes so that the row is locked.
+    """
+
+    pipeline = ExactCharField(_("pipeline"), max_length=200, unique=True)
+    turns = models.BigIntegerField(_("turns"), default=0)
+    opens_at = models.DateTimeField(_("opens"), null=True, blank=True)
+    wakes_at = models.DateTimeField(_("wakes"), null=True, blank=True)
+
+    objects = GateQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("gate")
+        verbose_name_plural = _("gates")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.pipeline
+
+
+class DeduplicationKey(models.Model):
+    """Which run was the last to be enqueued with a key; others are kept out while it is open."""
+
+    pipeline = ExactCharField(_("pipeline"), max_length=200)
+    key = ExactCharField(_("key"), max_length=64)
+    run_id = ExactCharField(_("run id"), max_length=128)
+
+    objects = KeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("deduplication key")
+        verbose_name_plural = _("deduplication keys")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["pipeline", "key"], name="fluxio_key_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline} {self.key}"

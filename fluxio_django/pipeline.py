@@ -7,9 +7,11 @@ from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import async_to_sync
+from django.db import models
 
 from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff
+from fluxio.errors import ConfigurationError
 from fluxio.nodes import NodeType
 from fluxio.pipeline import Pipeline
 from fluxio.runtime.history import HistoryEntry
@@ -18,7 +20,11 @@ from fluxio.runtime.reading import Moment
 from fluxio.runtime.runs import Watchers
 from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
+from fluxio_django.handles import RunHandle
+from fluxio_django.limits import NO_LIMITS, Limits
+from fluxio_django.queueing import Wish, enqueue
 from fluxio_django.store import DjangoStore
+from fluxio_django.tables import Tables, hop
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -29,6 +35,89 @@ class DjangoPipeline(Pipeline):
 
     Arguments, results and errors of each twin are those of the coroutine it is named after.
     """
+
+    limits: Limits = NO_LIMITS
+    """What the runs of this pipeline are held to while they are queued."""
+
+    async def enqueue(
+        self,
+        initial: Mapping[str, Any],
+        run_id: str | None = None,
+        *,
+        on_conflict: OnConflict | str = OnConflict.REJECT,
+        countdown: float | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        subject: models.Model | None = None,
+    ) -> RunHandle:
+        """Write a queued run in the caller's transaction; a worker gets it after the commit.
+
+        A rollback leaves nothing. Where the run could not be dispatched, it is stored all the same,
+        and the next sweep hands it over.
+
+        Args:
+            initial: the first values; stored now, so what cannot be stored is refused now.
+            run_id: 1 to 128 printable ASCII characters; generated where None.
+            on_conflict: what to do when `run_id` is recorded: "reject" raises, "return" gives a
+                handle to what is there, "resume" moreover has an unfinished run go on.
+            countdown: seconds to wait at least.
+            priority: -1000 to 1000, the pipeline's own where None; the highest ones come first.
+            queue: one of FLUXIO["QUEUES"], the first one where None.
+            subject: a saved model instance that the run is about.
+
+        Raises:
+            RunIDInUseError: the id is taken, or the run is a duplicate of an open one.
+            EncodingError: a value cannot be stored; it says which one.
+            ConfigurationError: an argument makes no sense, or the pipeline keeps no runs in the
+                database.
+        """
+        wish = Wish(
+            on_conflict=on_conflict,
+            countdown=countdown,
+            priority=priority,
+            queue=queue,
+            subject=subject,
+        )
+        return await hop(self.enqueue_as, initial, run_id, wish)
+
+    def enqueue_sync(
+        self,
+        initial: Mapping[str, Any],
+        run_id: str | None = None,
+        *,
+        on_conflict: OnConflict | str = OnConflict.REJECT,
+        countdown: float | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        subject: models.Model | None = None,
+    ) -> RunHandle:
+        """See `enqueue`."""
+        wish = Wish(
+            on_conflict=on_conflict,
+            countdown=countdown,
+            priority=priority,
+            queue=queue,
+            subject=subject,
+        )
+        return self.enqueue_as(initial, run_id, wish)
+
+    def enqueue_as(self, initial: Mapping[str, Any], run_id: str | None, wish: Wish) -> RunHandle:
+        """Do as `enqueue`, blocking, with everything that is wished for in one object."""
+        tables, policy, place = self.queue_tables(), wish.policy(), wish.place(self.limits)
+        return enqueue(tables, self._runs().opening(initial, run_id), place, policy)
+
+    def queue_tables(self) -> Tables:
+        """Where the pipeline's runs are queued.
+
+        Raises:
+            ConfigurationError: the pipeline keeps no runs in the database.
+        """
+        if self.durable and isinstance(self.checkpoint_store, DjangoStore):
+            return self.checkpoint_store.tables
+        raise ConfigurationError(
+            f"Pipeline {self.name!r} keeps no runs in the database, so none can be queued. Build "
+            "it with durable=True and DjangoStore."
+        )
 
     def invoke_sync(
         self,

@@ -6,11 +6,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, models, transaction
+from django.apps import apps
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models import (
     BooleanField,
+    Exists,
     ExpressionWrapper,
     F,
     FilteredRelation,
@@ -28,6 +30,7 @@ from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction, is_mariadb
+from fluxio_django.queues import AVAILABLE, Place, QueuedRunQuerySet, Standing, place_facts
 from fluxio_django.records import (
     RECORD_FIELDS,
     ROW_FIELDS,
@@ -52,7 +55,7 @@ Instance = TypeVar("Instance", bound=models.Model, covariant=True)
 _RENEWED_AT_ONCE = 100
 
 
-class RunQuerySet(models.QuerySet[Instance]):
+class RunQuerySet(QueuedRunQuerySet[Instance]):
     """Runs, and the only ways to change one. Name the database first: `.using(alias)`."""
 
     def seen(self, run_id: str) -> SeenRun | None:
@@ -61,12 +64,38 @@ class RunQuerySet(models.QuerySet[Instance]):
 
     def as_seen(self) -> list[SeenRun]:
         """The runs as the core knows them; one query."""
+        return [seen for _, seen in self._as_seen_with(())]
+
+    def _as_seen_with(self, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], SeenRun]]:
         held = Q(status=RunStatus.RUNNING) & Q(lease_expires_at__gt=DatabaseTime())
         runs = self.annotate(held=ExpressionWrapper(held, output_field=BooleanField()))
-        return [
-            SeenRun(pk=pk, held=bool(is_held), record=record_of(values, self._connection))
-            for pk, is_held, *values in runs.values_list("pk", "held", *RECORD_FIELDS)
-        ]
+        first = len(names)
+        for found in runs.values_list(*names, "pk", "held", *RECORD_FIELDS):
+            pk, is_held, *values = found[first:]
+            record = record_of(values, self._connection)
+            yield (
+                dict(zip(names, found, strict=False)),
+                SeenRun(pk=pk, held=bool(is_held), record=record),
+            )
+
+    def standing(self, run_id: str) -> Standing | None:
+        """The run as a worker finds it that got its ticket, None where it is unknown."""
+        extra = {
+            "available": ExpressionWrapper(AVAILABLE, output_field=BooleanField()),
+            "paused": Exists(self._queues.filter(name=OuterRef("queue"), paused_at__isnull=False)),
+        }
+        names = ("queue", "priority", *extra)
+        found = self.filter(run_id=run_id).order_by().annotate(**extra)
+        for facts, seen in found._as_seen_with(names):
+            available, paused = bool(facts["available"]), bool(facts["paused"])
+            return Standing(
+                seen=seen,
+                queue=facts["queue"],
+                priority=facts["priority"],
+                available=available,
+                paused=paused,
+            )
+        return None
 
     def log(self, run_id: str, first: int, last: int | None) -> list[Row]:
         """Rows of a run with `first <= sequence <= last`, ascending; one query.
@@ -112,10 +141,6 @@ class RunQuerySet(models.QuerySet[Instance]):
             return int(sequence)
         raise no_checkpoint(run_id)
 
-    def lapsed(self) -> Self:
-        """Runs whose owner let the lease expire, by the clock of the database."""
-        return self.filter(_LAPSED, status=RunStatus.RUNNING)
-
     def begin(self, record: RunRecord, lease_seconds: float, rows: Sequence[Row]) -> bool:
         """Insert a run with its first rows; False, and nothing done, where the id is taken.
 
@@ -135,6 +160,38 @@ class RunQuerySet(models.QuerySet[Instance]):
             self._append(record.run_id, rows)
         return True
 
+    def enqueue(self, opening: Opening, place: Place, token: int) -> bool:
+        """Insert a queued run with its first row; False, and nothing done, where the id is taken.
+
+        An open transaction of the caller goes on either way.
+        """
+        start = opening.start
+        assert start is not None
+        try:
+            with transaction.atomic(using=self.db):
+                self.create(
+                    run_id=opening.run_id,
+                    pipeline=opening.pipeline,
+                    version=opening.version,
+                    status=RunStatus.QUEUED.value,
+                    attempt=start.attempt,
+                    head=start.sequence,
+                    ip=start.ip,
+                    step=opening.step,
+                    token=token,
+                    parent=opening.parent or "",
+                    parent_sequence=opening.parent_sequence,
+                    created_at=DatabaseTime(),
+                    updated_at=DatabaseTime(),
+                    **place_facts(place),
+                )
+                self._append(opening.run_id, [start])
+        except IntegrityError:
+            if self.filter(run_id=opening.run_id).exists():
+                return False
+            raise
+        return True
+
     def take(
         self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool
     ) -> SeenRun | None:
@@ -145,6 +202,7 @@ class RunQuerySet(models.QuerySet[Instance]):
         """
         taken = self._claimable(seen, owner_is_dead).update(
             **_claiming(opening, token),
+            **_wishes(seen.record),
             takeovers=_takeovers(seen.record),
             started_at=Coalesce("started_at", DatabaseTime()),
         )
@@ -163,6 +221,7 @@ class RunQuerySet(models.QuerySet[Instance]):
         with bounded_transaction(self.db, opening.lease_seconds):
             taken = self._claimable(seen, owner_is_dead).update(
                 **_claiming(opening, token),
+                **_wishes(seen.record),
                 version=opening.version,
                 attempt=start.attempt,
                 head=start.sequence,
@@ -172,6 +231,7 @@ class RunQuerySet(models.QuerySet[Instance]):
                 parent=opening.parent or "",
                 parent_sequence=opening.parent_sequence,
                 error="",
+                error_type="",
                 created_at=DatabaseTime(),
                 started_at=DatabaseTime(),
             )
@@ -248,9 +308,9 @@ class RunQuerySet(models.QuerySet[Instance]):
                 renewed += self._renew(batch, seconds)
         return renewed
 
-    def bury(self, seen: SeenRun, reason: str) -> bool:
+    def bury(self, seen: SeenRun, reason: str, *, owner_is_dead: bool = False) -> bool:
         """Give a run up whose lease expired; False when it changed since it was seen."""
-        buried = self._claimable(seen, owner_is_dead=False).update(
+        buried = self._claimable(seen, owner_is_dead=owner_is_dead).update(
             status=RunStatus.DEAD.value,
             error=reason,
             token=F("token") + 1,
@@ -278,21 +338,18 @@ class RunQuerySet(models.QuerySet[Instance]):
         return rows
 
     @property
+    def _queues(self) -> models.QuerySet[Any]:
+        queue: Any = apps.get_model("fluxio_django", "Queue")
+        queues: models.QuerySet[Any] = queue.objects.using(self.db)
+        return queues
+
+    @property
     def _row_model(self) -> Any:
         return self.model._meta.get_field("checkpoints").related_model
 
     @property
     def _statements(self) -> Statements:
         return statements_of(self.db, self.model, self._row_model)
-
-    def _claimable(self, seen: SeenRun, owner_is_dead: bool) -> Self:
-        """The run, if it is as it was seen and nobody can be executing it."""
-        same = self.filter(pk=seen.pk, token=seen.record.token, status=seen.record.status.value)
-        if seen.record.status is not RunStatus.RUNNING:
-            return same
-        if owner_is_dead:
-            return same.filter(owner=seen.record.owner or "")
-        return same.filter(_LAPSED)
 
     def _renew(self, claims: Sequence[Claim], seconds: float) -> int:
         connection, statements = self._connection, self._statements
@@ -354,10 +411,6 @@ class VersionQuerySet(models.QuerySet[Instance]):
         return None
 
 
-# A run that is running without a lease was put there by hand; nobody executes it either.
-_LAPSED = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=DatabaseTime())
-
-
 def _claiming(opening: Opening, token: int) -> dict[str, Any]:
     return {
         "pipeline": opening.pipeline,
@@ -367,7 +420,16 @@ def _claiming(opening: Opening, token: int) -> dict[str, Any]:
         "lease_expires_at": DatabaseTime(opening.lease_seconds),
         "updated_at": DatabaseTime(),
         "finished_at": None,
+        "due_at": None,
+        "held_back": "",
     }
+
+
+def _wishes(record: RunRecord) -> dict[str, Any]:
+    """A wish to cancel stands until somebody has heard it: whoever had the run has not."""
+    if record.status is RunStatus.RUNNING:
+        return {}
+    return {"cancel_requested_at": None, "cancel_reason": ""}
 
 
 def _takeovers(record: RunRecord) -> int:

@@ -1,15 +1,95 @@
-"""Runs whose worker is gone: which ones to take over, and which ones to give up."""
+"""The sweep: runs whose worker is gone, and queued runs whose message was lost."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from fluxio_django.conf import settings
+from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
+from fluxio_django.queues import QueueState
 from fluxio_django.records import SeenRun
 from fluxio_django.tables import Tables
 
+if TYPE_CHECKING:
+    from fluxio_django.querysets import RunQuerySet
+
 _AT_ONCE = 100
+_EMPTY: dict[str, Any] = {
+    "queued": 0,
+    "running": 0,
+    "held_back": 0,
+    "oldest": None,
+    "paused_at": None,
+    "reason": "",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swept:
+    """What a sweep did: runs handed to workers, given up, and cancelled."""
+
+    taken_over: int = 0
+    dispatched: int = 0
+    buried: int = 0
+    cancelled: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.taken_over or self.dispatched or self.buried or self.cancelled)
+
+
+def sweep(using: str | None = None) -> Swept:
+    """Look for what got stuck, once, and get it going; blocks.
+
+    Any number of processes may do so at the same time.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    tables = Tables(using)
+    cancelled = surely(tables.alias, tables.runs.cancel_lapsed)
+    return Swept(
+        cancelled=cancelled,
+        buried=len(bury(using)),
+        taken_over=hand_over(tables, tables.runs.abandoned(settings().max_takeovers)),
+        dispatched=hand_over(tables),
+    )
+
+
+def hand_over(tables: Tables, due: RunQuerySet[Any] | None = None) -> int:
+    """Give workers notice of runs that are due, and say of how many; blocks.
+
+    Stops early where no dispatcher takes them.
+    """
+    waiting = tables.runs.due() if due is None else due
+    total = 0
+    while True:
+        find = partial(tables.runs.hand_over, waiting, limit=_AT_ONCE)
+        tickets = surely(tables.alias, find)
+        problems = deliver(tickets, using=tables.alias).problems
+        total += len(tickets) - len(problems)
+        if problems or len(tickets) < _AT_ONCE:
+            return total
+
+
+def bury_dead(tables: Tables, seen: SeenRun) -> bool:
+    """Give up a run that lost its worker too often, whose last owner is gone for certain."""
+    return surely(
+        tables.alias, lambda: tables.runs.bury(seen, _reason(seen), owner_is_dead=seen.held)
+    )
+
+
+def queue_states(tables: Tables, known: Sequence[str]) -> list[QueueState]:
+    """Every queue that is known or that runs wait in, and how it stands; three queries."""
+    waiting, paused = tables.runs.waiting_by_queue(), tables.queues.paused_states()
+    names = [*known, *sorted({*waiting, *paused} - {*known})]
+    return [
+        QueueState(name=name, **{**_EMPTY, **waiting.get(name, {}), **paused.get(name, {})})
+        for name in names
+    ]
 
 
 def to_take_over(using: str | None = None, *, limit: int = _AT_ONCE) -> list[SeenRun]:

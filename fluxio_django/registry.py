@@ -13,6 +13,7 @@ from fluxio.errors import ConfigurationError, FluxioError
 from fluxio.pipeline import Pipeline
 from fluxio.store.base import CheckpointStore
 from fluxio_django.conf import default_store
+from fluxio_django.limits import NO_LIMITS, Limits, impose, limits_of
 from fluxio_django.pipeline import DjangoPipeline
 
 Factory = Callable[[], Pipeline]
@@ -36,8 +37,8 @@ class Registry:
         # Re-entrant, since a factory may ask for another pipeline to nest it.
         self._lock = RLock()
 
-    def add(self, name: str, factory: Factory) -> None:
-        """Register a factory.
+    def add(self, name: str, factory: Factory, limits: Limits = NO_LIMITS) -> None:
+        """Register a factory, and what the queued runs of its pipeline are held to.
 
         Raises:
             ConfigurationError: the name is taken by another factory, or is none.
@@ -55,6 +56,7 @@ class Registry:
                     f"{_place(factory)}. Rename one. Registered: {self._listed()}."
                 )
             self._factories[name] = factory
+            impose(name, limits)
 
     def __getitem__(self, name: str) -> DjangoPipeline:
         with self._lock:
@@ -84,6 +86,7 @@ class Registry:
         with self._lock:
             self._factories.pop(name, None)
             self._built.pop(name, None)
+            impose(name, NO_LIMITS)
 
     def _build(self, name: str) -> DjangoPipeline:
         made = self._factories[name]()
@@ -92,7 +95,9 @@ class Registry:
                 f"{_place(self._factories[name])} is registered as {name!r} and returned "
                 f"{type(made).__name__}. Return a fluxio.Pipeline."
             )
-        return made.bound_to(DjangoPipeline, name=name, store=self._store)
+        pipeline = made.bound_to(DjangoPipeline, name=name, store=self._store)
+        pipeline.limits = limits_of(name)
+        return pipeline
 
     def _listed(self) -> str:
         return ", ".join(self.names()) or "none; write a pipelines.py in an installed app"
@@ -102,29 +107,30 @@ pipelines = Registry()
 
 
 @overload
-def register(name: str) -> Callable[[Factory], Factory]: ...
+def register(name: str, *, limits: Limits = ...) -> Callable[[Factory], Factory]: ...
 
 
 @overload
-def register(name: str, pipeline: Pipeline) -> Pipeline: ...
+def register(name: str, pipeline: Pipeline, *, limits: Limits = ...) -> Pipeline: ...
 
 
 def register(
-    name: str, pipeline: Pipeline | None = None
+    name: str, pipeline: Pipeline | None = None, *, limits: Limits = NO_LIMITS
 ) -> Pipeline | Callable[[Factory], Factory]:
     """Register a pipeline: `register(name, pipeline)`, or `@register(name)` on a factory.
 
-    A factory takes nothing, is called once at first use, and stays callable as it was.
+    A factory takes nothing, is called once at first use, and stays callable as it was. `limits`
+    says what the queued runs of the pipeline are held to.
 
     Raises:
         ConfigurationError: the name is taken or is none.
     """
     if pipeline is not None:
-        pipelines.add(name, _Given(pipeline))
+        pipelines.add(name, _Given(pipeline), limits)
         return pipeline
 
     def decorate(factory: Factory) -> Factory:
-        pipelines.add(name, factory)
+        pipelines.add(name, factory, limits)
         return factory
 
     return decorate

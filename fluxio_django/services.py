@@ -7,29 +7,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from asgiref.sync import async_to_sync
 
 from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff, compare
-from fluxio.errors import NoCheckpointError
+from fluxio.errors import FluxioError, NoCheckpointError
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest
 from fluxio.runtime.owner import is_provably_dead
 from fluxio.runtime.reading import Moment, checked_run_id
 from fluxio.runtime.runs import ForkOrder, Watchers
+from fluxio.store.admission import run_in_use
 from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
 from fluxio.store.payload import ErrorBody
 from fluxio.types import OnConflict, RunStatus
+from fluxio_django import queueing, recovery
 from fluxio_django.conf import default_store, settings
-from fluxio_django.dispatch import Work, dispatch_after_commit
+from fluxio_django.dispatch import Work, deliver_after_commit, work_after_commit
+from fluxio_django.faults import surely
+from fluxio_django.handles import RunHandle
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.queueing import Wish
+from fluxio_django.queues import QueueState, Ticket
+from fluxio_django.records import SeenRun, storable
 from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.registry import pipelines
+from fluxio_django.tables import Tables
 
 _SUGGESTED = 5
+_NO_WISH = Wish()
+
+
+class RunEndedError(FluxioError):
+    """What was asked for makes no sense, since the run has ended."""
+
+    run_id: str
+    status: RunStatus
 
 
 class UnknownRunError(NoCheckpointError):
@@ -149,8 +166,119 @@ def is_interrupted(run: Run) -> bool:
 
 
 def launch(work: Work, *, run_id: str) -> None:
-    """Hand work to the dispatcher once the surrounding transaction is durable."""
-    dispatch_after_commit(work, run_id, using=database())
+    """Have work done in this process once the surrounding transaction is durable."""
+    work_after_commit(work, run_id, using=database())
+
+
+def enqueue(
+    name: str, initial: Mapping[str, Any], *, run_id: str | None = None, wish: Wish = _NO_WISH
+) -> RunHandle:
+    """Write a queued run of a registered pipeline; a worker gets it after the commit.
+
+    Raises:
+        UnknownPipelineError: there is no such pipeline.
+        FluxioError: see `DjangoPipeline.enqueue`.
+    """
+    return pipelines[name].enqueue_as(initial, run_id, wish)
+
+
+def requeue(run_id: str) -> RunHandle:
+    """Have a worker go on with a run from its last checkpoint; a queued one is dispatched again.
+
+    A run that was given up gets as many takeovers as a new one.
+
+    Raises:
+        UnknownRunError: there is none.
+        RunIDInUseError: it is being executed.
+        RunEndedError: it has succeeded; it can be replayed.
+    """
+    find_run(run_id)
+    tables = Tables(database())
+    tickets = surely(tables.alias, partial(_requeue, tables, run_id))
+    return RunHandle(run_id, tables, deliver_after_commit(tickets, using=tables.alias))
+
+
+def cancel(run_id: str, reason: str = "") -> RunStatus:
+    """End a run: at once where nobody executes it, else at its next await or stage boundary.
+
+    Returns the status it has now: CANCELLED, or RUNNING when its worker was asked to stop. What was
+    recorded stays; a cancelled run can be resumed.
+
+    Raises:
+        UnknownRunError: there is none.
+        RunEndedError: it has ended already.
+    """
+    find_run(run_id)
+    tables = Tables(database())
+    return surely(tables.alias, partial(_cancel, tables, run_id, reason))
+
+
+def _requeue(tables: Tables, run_id: str) -> list[Ticket]:
+    while True:
+        seen = _seen(tables, run_id)
+        if seen.held and not is_provably_dead(seen.record.owner or ""):
+            raise run_in_use(seen.record)
+        if seen.record.status is RunStatus.SUCCEEDED:
+            raise RunEndedError(
+                f"Run {run_id!r} has succeeded, so there is nothing to go on with. Replay it.",
+                run_id=run_id,
+                status=seen.record.status,
+            )
+        tickets = queueing.requeue(tables, seen)
+        if tickets is not None:
+            return tickets
+
+
+def _cancel(tables: Tables, run_id: str, reason: str) -> RunStatus:
+    why = f"Cancelled: {reason}" if reason else "Cancelled."
+    while True:
+        seen = _seen(tables, run_id)
+        if not seen.record.status.is_open:
+            raise RunEndedError(
+                f"Run {run_id!r} is {seen.record.status} already; there is nothing to cancel.",
+                run_id=run_id,
+                status=seen.record.status,
+            )
+        dead = seen.held and is_provably_dead(seen.record.owner or "")
+        if seen.held and not dead:
+            if tables.runs.ask_to_cancel(run_id, reason):
+                return RunStatus.RUNNING
+        elif tables.runs.cancel(seen, why, owner_is_dead=dead):
+            return RunStatus.CANCELLED
+
+
+def _seen(tables: Tables, run_id: str) -> SeenRun:
+    seen = tables.runs.seen(run_id)
+    if seen is None:
+        raise UnknownRunError(f"Run {run_id!r} is recorded no more.", run_id=run_id)
+    return seen
+
+
+def pause_queue(name: str, reason: str = "") -> None:
+    """Let no worker claim runs of a queue; what is being executed goes on.
+
+    Raises:
+        ConfigurationError: FLUXIO["QUEUES"] does not name it.
+    """
+    tables = Tables(database())
+    tables.queues.pause(queueing.checked_queue(name), storable(reason)[:500])
+
+
+def resume_queue(name: str) -> None:
+    """Let the runs of a queue be claimed again, and hand over those that wait.
+
+    Raises:
+        ConfigurationError: FLUXIO["QUEUES"] does not name it.
+    """
+    tables = Tables(database())
+    tables.queues.resume(queueing.checked_queue(name))
+    tables.runs.make_queue_due(name)
+    recovery.hand_over(tables)
+
+
+def queues() -> list[QueueState]:
+    """Every queue that FLUXIO names or that runs wait in, and how it stands."""
+    return recovery.queue_states(Tables(database()), settings().queues)
 
 
 def database() -> str:

@@ -39,6 +39,7 @@ _BEGIN_COLUMNS = (
     "updated_at",
     "started_at",
 )
+_LONGEST_TYPE = 200
 _GIVEN_COLUMNS = _BEGIN_COLUMNS.index("lease_expires_at")
 
 
@@ -139,7 +140,7 @@ def _begin(connection: BaseDatabaseWrapper, run: Table) -> str:
 def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
     quote, clock = connection.ops.quote_name, clock_of(connection)
     equal = partial(_equal, connection, run)
-    changes = equal("ip", "step", "attempt", "status", "error", "owner")
+    changes = equal("ip", "step", "attempt", "status", "error", "error_type", "owner")
     changes.append(f"{quote(_column(run, 'lease_expires_at'))} = {clock.later}")
     changes.append(f"{quote(_column(run, 'finished_at'))} = CASE WHEN %s THEN {clock.now} END")
     changes.append(f"{quote(_column(run, 'updated_at'))} = {clock.now}")
@@ -214,6 +215,7 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
         commit.attempt,
         commit.status.value,
         storable(commit.error),
+        storable(error_type_of(commit.error)),
         claim.owner if goes_on else "",
         lease,
         not commit.status.is_open,
@@ -222,6 +224,12 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
     if not commit.rows:
         return [*changes, *conditions]
     return [*changes, commit.rows[-1].sequence, *conditions, commit.rows[0].sequence - 1]
+
+
+def error_type_of(summary: str) -> str:
+    """The type that a summary of an error begins with, "" where it is but a sentence."""
+    name = summary.partition(":")[0]
+    return "" if " " in name else name[:_LONGEST_TYPE]
 
 
 def rows_parameters(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> list[Any]:

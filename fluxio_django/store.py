@@ -32,6 +32,11 @@ class DjangoStore(CheckpointStore):
     def __repr__(self) -> str:
         return f"DjangoStore(using={self._tables.using!r})"
 
+    @property
+    def tables(self) -> Tables:
+        """The tables that hold the runs."""
+        return self._tables
+
     def journal(self) -> DjangoJournal:
         """The journal, which works on the same runs as the four methods."""
         return self._journal

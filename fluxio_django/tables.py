@@ -16,6 +16,7 @@ from fluxio_django.conf import settings
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
     from fluxio_django.querysets import CheckpointQuerySet, RunQuerySet, VersionQuerySet
 
 Parameters = ParamSpec("Parameters")
@@ -58,6 +59,24 @@ class Tables:
         """All versions of pipelines."""
         versions: VersionQuerySet[Any] = _model("PipelineVersion").objects.using(self.alias)
         return versions
+
+    @property
+    def queues(self) -> QueueQuerySet[Any]:
+        """All queues that were ever paused."""
+        queues: QueueQuerySet[Any] = _model("Queue").objects.using(self.alias)
+        return queues
+
+    @property
+    def gates(self) -> GateQuerySet[Any]:
+        """The gates of pipelines with limits."""
+        gates: GateQuerySet[Any] = _model("Gate").objects.using(self.alias)
+        return gates
+
+    @property
+    def keys(self) -> KeyQuerySet[Any]:
+        """The deduplication keys of runs."""
+        keys: KeyQuerySet[Any] = _model("DeduplicationKey").objects.using(self.alias)
+        return keys
 
 
 def _model(name: str) -> Any:

@@ -60,6 +60,14 @@ class Claims:
         mode = OpenMode.RESTART if restart else OpenMode.CREATE
         return await self._open(self._opening(run_id, mode, state, origin))
 
+    def opening(self, run_id: str, state: State, origin: Origin | None = None) -> Opening:
+        """What creates a run, for whoever records it now and leaves its execution to others.
+
+        Raises:
+            EncodingError: a value of the context cannot be stored.
+        """
+        return self._opening(run_id, OpenMode.CREATE, state, origin)
+
     async def take(self, run_id: str) -> Claim:
         """Take a run that is there.
 

@@ -23,7 +23,7 @@ from fluxio.runtime.reading import Reader, checked_run_id
 from fluxio.runtime.recorder import Recorder
 from fluxio.runtime.step import ProgressSink
 from fluxio.store.admission import run_exists
-from fluxio.store.base import Claim, Journal, RunRecord
+from fluxio.store.base import Claim, Journal, Opening, RunRecord
 from fluxio.types import OnConflict, RunStatus
 
 
@@ -83,6 +83,17 @@ class Runs:
         claim = await self._claims.create(chosen, begun.state, restart=restart)
         return await self._claimed(claim, begun, watch)
 
+    def opening(self, initial: Mapping[str, Any], run_id: str | None) -> Opening:
+        """What creates a run that others are to execute.
+
+        Raises:
+            InvalidRunIDError: the id is none.
+            EncodingError: a value cannot be stored; it says which one.
+        """
+        chosen = self.environment.new_run_id() if run_id is None else checked_run_id(run_id)
+        begun = machine.begin(self.program, Context.create(initial))
+        return self._claims.opening(chosen, begun.state)
+
     async def resume(self, run_id: str, watch: Watchers) -> FinalContext:
         """Go on from the last checkpoint; a finished run gives its stored result.
 
@@ -100,7 +111,9 @@ class Runs:
             await self._claims.give_back(claim, asyncio.CancelledError())
             return await self._result(record)
         state = await self._state_under(claim, record)
-        return await self._claimed(claim, machine.resume(self.program, state), watch, resumed=True)
+        move = machine.resume(self.program, state)
+        fresh = claim.previous is RunStatus.QUEUED and claim.head == 0
+        return await self._claimed(claim, move, watch, resumed=not fresh)
 
     async def replay(self, run_id: str, from_step: str | None, watch: Watchers) -> FinalContext:
         """Run again under the same id, as a new attempt; earlier rows stay as they are.

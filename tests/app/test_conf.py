@@ -24,7 +24,8 @@ GOOD = {
     "SWEEP_SECONDS": (1, 2.5),
     "MAX_TAKEOVERS": (1, 100),
     "MAX_PAYLOAD_BYTES": (1, 10**9),
-    "DISPATCHER": ("inline", "eager"),
+    "DISPATCHER": ("inline", "eager", "celery", "tasks"),
+    "QUEUES": (["default", "slow"], ("a.b-c",)),
     "REDACT": ([], ["iban"], ("password", "iban")),
 }
 
@@ -37,6 +38,7 @@ BAD = {
     "MAX_PAYLOAD_BYTES": (0, 1.5, "1MB"),
     "DISPATCHER": ("post", None, [], "INLINE"),
     "REDACT": (None, "password", [""], ["a", 7], [" "]),
+    "QUEUES": ("default", [], [""], ["two words"], [7], None),
 }
 
 

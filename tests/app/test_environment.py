@@ -54,7 +54,13 @@ def test_importing_the_package_imports_neither_django_nor_the_runtime() -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    assert fluxio_django.__all__ == ["DjangoRedisStore", "DjangoStore", "pipelines", "register"]
+    assert fluxio_django.__all__ == [
+        "DjangoRedisStore",
+        "DjangoStore",
+        "Limits",
+        "pipelines",
+        "register",
+    ]
     assert set(fluxio_django.__all__) <= set(dir(fluxio_django))
 
 

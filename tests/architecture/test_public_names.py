@@ -39,6 +39,8 @@ FLUXIO = [
     "NoCheckpointError",
     "CheckpointVersionError",
     "RunIDInUseError",
+    "RunCancelledError",
+    "RunFailedError",
     "current_step",
     "LeaseLostError",
     "EncodingError",

@@ -1,0 +1,35 @@
+"""Messages to the workers of the project's Celery application."""
+
+from __future__ import annotations
+
+from celery import current_app
+
+from fluxio_django.conf import settings
+from fluxio_django.queues import Ticket
+
+EXECUTE = "fluxio.execute"
+
+
+class CeleryDispatcher:
+    """Sends one message per ticket: the name of a task, and the id of the run.
+
+    The first of FLUXIO["QUEUES"] goes wherever Celery is told to send the task `fluxio.execute`,
+    each other one to the Celery queue of its name. Which run comes first is decided by the
+    database when a worker claims one, so messages have no priority of their own.
+    """
+
+    def dispatch(self, ticket: Ticket) -> None:
+        """Send a message, trying once: the sweep comes back to what could not be sent.
+
+        Raises:
+            Exception: what Celery or the broker's client raised.
+        """
+        usual = ticket.queue == settings().queues[0]
+        current_app.send_task(
+            EXECUTE,
+            args=[ticket.run_id],
+            queue=None if usual else ticket.queue,
+            countdown=ticket.delay or None,
+            ignore_result=True,
+            retry=False,
+        )

@@ -1,0 +1,175 @@
+"""Enqueueing: a run's row is written in the caller's transaction, and dispatched after it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from secrets import randbits
+
+from django.apps import apps
+from django.db import models
+
+from fluxio.errors import ConfigurationError, StoreError
+from fluxio.runtime.owner import is_provably_dead
+from fluxio.store.admission import foreign_run, run_exists, run_in_use
+from fluxio.store.base import Opening
+from fluxio.types import OnConflict, RunStatus
+from fluxio_django.conf import settings
+from fluxio_django.dispatch import deliver_after_commit
+from fluxio_django.faults import surely
+from fluxio_django.handles import RunHandle
+from fluxio_django.journal import DjangoJournal
+from fluxio_django.limits import Limits, checked_priority
+from fluxio_django.queues import Place, Ticket
+from fluxio_django.records import SeenRun
+from fluxio_django.tables import Tables
+
+_RACES = 10
+_FIRST_TOKEN_BITS = 32
+_LONGEST_DELAY = 366 * 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """How somebody wants a run to be enqueued; what is None is taken from limits and settings.
+
+    `countdown` is in seconds. `subject` is a saved model instance that the run is about.
+    """
+
+    on_conflict: OnConflict | str = OnConflict.REJECT
+    countdown: float | None = None
+    priority: int | None = None
+    queue: str | None = None
+    subject: models.Model | None = None
+    requested_by: models.Model | None = None
+
+    def policy(self) -> OnConflict:
+        """What to do about a run that has the id already.
+
+        Raises:
+            ConfigurationError: a queued run can never be restarted, or the policy is unknown.
+        """
+        allowed = (OnConflict.REJECT, OnConflict.RETURN, OnConflict.RESUME)
+        if self.on_conflict not in allowed:
+            raise ConfigurationError(
+                f"on_conflict={str(self.on_conflict)!r} cannot be enqueued: what a queue delivers "
+                f"twice must not start over. Choose {', '.join(allowed)}."
+            )
+        return OnConflict(self.on_conflict)
+
+    def place(self, limits: Limits) -> Place:
+        """Where the run is to wait.
+
+        Raises:
+            ConfigurationError: the queue is unknown, the countdown or the priority is none, or the
+                subject has not been saved.
+        """
+        priority = limits.priority if self.priority is None else self.priority
+        subject = self.subject
+        return Place(
+            queue=checked_queue(self.queue),
+            priority=checked_priority(priority),
+            delay=_checked_delay(self.countdown),
+            requested_by_id=None if self.requested_by is None else self.requested_by.pk,
+            subject_type_id=None if subject is None else _type_of(subject),
+            subject_id="" if subject is None else str(subject.pk),
+        )
+
+
+def enqueue(tables: Tables, opening: Opening, place: Place, policy: OnConflict) -> RunHandle:
+    """Write a queued run in the caller's transaction, and have it dispatched after the commit.
+
+    Raises:
+        RunIDInUseError: the id is taken, and the policy refuses that.
+        ForeignRunError: it belongs to another pipeline; nothing was changed.
+        StoreError: the database failed, or the context is too large.
+    """
+    DjangoJournal(tables).check_and_note(opening)
+    tickets = surely(tables.alias, partial(_enqueue, tables, opening, place, policy))
+    delivery = deliver_after_commit(tickets, using=tables.alias)
+    return RunHandle(opening.run_id, tables, delivery)
+
+
+def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[Ticket] | None:
+    """Have a run that nobody executes wait for a worker; None when it changed since it was seen.
+
+    Its ticket is to be delivered after the commit.
+    """
+    dead = seen.held and is_provably_dead(seen.record.owner or "")
+    if not tables.runs.requeue(seen, place, owner_is_dead=dead):
+        return None
+    return tables.runs.tickets([seen.record.run_id])
+
+
+def _enqueue(tables: Tables, opening: Opening, place: Place, policy: OnConflict) -> list[Ticket]:
+    for _ in range(_RACES):
+        seen = tables.runs.seen(opening.run_id)
+        if seen is not None:
+            tickets = _meet(tables, opening, seen, policy, place)
+            if tickets is not None:
+                return tickets
+        elif tables.runs.enqueue(opening, place, randbits(_FIRST_TOKEN_BITS)):
+            return [_ticket(opening.run_id, place)]
+    raise StoreError(
+        f"Run {opening.run_id!r} changed {_RACES} times while it was being enqueued. Try again."
+    )
+
+
+def _meet(
+    tables: Tables, opening: Opening, seen: SeenRun, policy: OnConflict, place: Place
+) -> list[Ticket] | None:
+    """What a policy does about a run that is there; None when it changed meanwhile."""
+    record = seen.record
+    if record.pipeline not in ("", opening.pipeline):
+        raise foreign_run(opening.pipeline, record)
+    match policy:
+        case OnConflict.RETURN:
+            return []
+        case OnConflict.RESUME if record.status.is_open or record.status is RunStatus.SUCCEEDED:
+            return []
+        case OnConflict.RESUME:
+            return requeue(tables, seen, place)
+        case _:
+            raise run_in_use(record) if seen.held else run_exists(record)
+
+
+def _ticket(run_id: str, place: Place) -> Ticket:
+    return Ticket(run_id=run_id, queue=place.queue, priority=place.priority, delay=place.delay)
+
+
+def checked_queue(name: str | None) -> str:
+    """The name of a queue, the first one where none is given.
+
+    Raises:
+        ConfigurationError: FLUXIO["QUEUES"] does not name it.
+    """
+    known = settings().queues
+    if name is None:
+        return known[0]
+    if name not in known:
+        raise ConfigurationError(
+            f"There is no queue {name!r}. FLUXIO['QUEUES'] names: {', '.join(known)}."
+        )
+    return name
+
+
+def _checked_delay(countdown: float | None) -> float:
+    if countdown is None:
+        return 0.0
+    number = isinstance(countdown, int | float) and not isinstance(countdown, bool)
+    if not number or not math.isfinite(countdown) or not 0 <= countdown <= _LONGEST_DELAY:
+        raise ConfigurationError(
+            f"countdown={countdown!r} is none. Give a number of seconds from 0 to "
+            f"{_LONGEST_DELAY:,.0f} (a year)."
+        )
+    return float(countdown)
+
+
+def _type_of(subject: models.Model) -> int:
+    if subject.pk is None:
+        raise ConfigurationError(
+            f"subject={subject!r} has not been saved, so a run cannot point to it. Save it first."
+        )
+    content_types = apps.get_model("contenttypes", "ContentType").objects
+    return int(content_types.get_for_model(subject).pk)

@@ -1,0 +1,248 @@
+"""How runs get into a queue, are handed over, held back, and taken out of it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+from django.db import connections, models, transaction
+from django.db.models import Count, F, Min, Q, Value
+from django.db.models.functions import Concat
+
+from fluxio.types import RunStatus
+from fluxio_django.clock import DatabaseTime
+from fluxio_django.records import SeenRun, storable
+
+Instance = TypeVar("Instance", bound=models.Model, covariant=True)
+
+FIRST_GRACE_SECONDS = 30.0
+"""How long a message may take to reach a worker before the sweep sends another one."""
+_MOST_DOUBLINGS = 10
+
+DUE = Q(due_at__lte=DatabaseTime())
+AVAILABLE = Q(available_at__lte=DatabaseTime()) | Q(available_at__isnull=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a queued run waits, who wants it, and what it is about; `delay` is in seconds."""
+
+    queue: str = "default"
+    priority: int = 0
+    delay: float = 0.0
+    requested_by_id: Any = None
+    subject_type_id: int | None = None
+    subject_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """A queued run that is to be handed to a dispatcher; `delay` is in seconds."""
+
+    run_id: str
+    queue: str = "default"
+    priority: int = 0
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A run as a worker finds it that got its ticket."""
+
+    seen: SeenRun
+    queue: str
+    priority: int
+    available: bool
+    paused: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueState:
+    """A queue as it stands. `paused_at` is None unless it is paused."""
+
+    name: str
+    queued: int
+    running: int
+    held_back: int
+    oldest: datetime | None
+    paused_at: datetime | None
+    reason: str
+
+
+class QueuedRunQuerySet(models.QuerySet[Instance]):
+    """The part of a run's life in which nobody executes it."""
+
+    def requeue(self, seen: SeenRun, place: Place | None, *, owner_is_dead: bool) -> bool:
+        """Put a run that nobody executes into a queue; False when it changed since it was seen.
+
+        It keeps its history, and its place where none is given. A run that was waiting, or whose
+        lease has expired, becomes available at once.
+        """
+        kept = {} if place is None else {"queue": place.queue, "priority": place.priority}
+        delay = place.delay if place is not None else 0.0
+        return (
+            self._claimable(seen, owner_is_dead).update(
+                **kept,
+                **_queued(delay),
+                status=RunStatus.QUEUED.value,
+                token=F("token") + 1,
+                owner="",
+                lease_expires_at=None,
+                takeovers=0,
+                cancel_requested_at=None,
+                cancel_reason="",
+                updated_at=DatabaseTime(),
+                finished_at=None,
+            )
+            == 1
+        )
+
+    def cancel(self, seen: SeenRun, reason: str, *, owner_is_dead: bool) -> bool:
+        """End a run that nobody executes; False when it changed since it was seen."""
+        return (
+            self._claimable(seen, owner_is_dead).update(
+                status=RunStatus.CANCELLED.value,
+                token=F("token") + 1,
+                owner="",
+                lease_expires_at=None,
+                error=storable(reason),
+                cancel_requested_at=None,
+                cancel_reason="",
+                due_at=None,
+                held_back="",
+                updated_at=DatabaseTime(),
+                finished_at=DatabaseTime(),
+            )
+            == 1
+        )
+
+    def ask_to_cancel(self, run_id: str, reason: str) -> bool:
+        """Ask whoever executes a run to stop; False when nobody does."""
+        executed = self.filter(run_id=run_id, status=RunStatus.RUNNING.value)
+        return (
+            executed.update(
+                cancel_requested_at=DatabaseTime(), cancel_reason=storable(reason)[:500]
+            )
+            == 1
+        )
+
+    def hold_back(self, run_id: str, reason: str) -> None:
+        """Say why a worker that got a queued run left it where it was."""
+        waiting = self.filter(run_id=run_id).exclude(held_back=storable(reason)[:500])
+        waiting.update(held_back=storable(reason)[:500])
+
+    def due(self) -> Self:
+        """Queued runs that are available and whose last message, if any, seems to be lost."""
+        return self.filter(DUE, AVAILABLE, status=RunStatus.QUEUED.value)
+
+    def hand_over(self, due: Self, *, limit: int) -> list[Ticket]:
+        """Tickets for some of the runs that are due; they will be due again, later each time.
+
+        Each pause is twice as long as the one before, so that a long queue is not filled with
+        messages for runs that merely wait. Of several sweeps at once one gets each run, where the
+        database can skip locked rows; elsewhere both may, which does no harm.
+        """
+        locks = connections[self.db].features.has_select_for_update_skip_locked
+        with transaction.atomic(using=self.db):
+            first = due.order_by("due_at")
+            if locks:
+                first = first.select_for_update(skip_locked=True)
+            found = list(
+                first.values_list("pk", "run_id", "queue", "priority", "dispatches")[:limit]
+            )
+            for dispatches in {row[4] for row in found}:
+                alike = [row[0] for row in found if row[4] == dispatches]
+                pause = FIRST_GRACE_SECONDS * 2 ** min(dispatches, _MOST_DOUBLINGS)
+                self.filter(pk__in=alike).update(
+                    due_at=DatabaseTime(pause), dispatches=min(dispatches + 1, _MOST_DOUBLINGS)
+                )
+        return [Ticket(run_id=row[1], queue=row[2], priority=row[3]) for row in found]
+
+    def tickets(self, run_ids: Sequence[str]) -> list[Ticket]:
+        """Tickets for queued runs; one query."""
+        waiting = self.filter(run_id__in=run_ids, status=RunStatus.QUEUED.value)
+        found = waiting.values_list("run_id", "queue", "priority")
+        return [Ticket(run_id=row[0], queue=row[1], priority=row[2]) for row in found]
+
+    def lapsed(self) -> Self:
+        """Runs whose owner let the lease expire, by the clock of the database."""
+        return self.filter(LAPSED, status=RunStatus.RUNNING.value)
+
+    def abandoned(self, max_takeovers: int) -> Self:
+        """Lapsed runs that may be tried once more, and of which no worker has been told lately."""
+        untold = Q(due_at__isnull=True) | DUE
+        return self.lapsed().filter(untold, takeovers__lt=max_takeovers)
+
+    def cancel_lapsed(self) -> int:
+        """End the lapsed runs that somebody wants to be cancelled, and say how many those were."""
+        wanted = self.lapsed().filter(cancel_requested_at__isnull=False)
+        return wanted.update(
+            status=RunStatus.CANCELLED.value,
+            token=F("token") + 1,
+            owner="",
+            lease_expires_at=None,
+            error=Concat(Value("Cancelled: "), "cancel_reason", output_field=models.TextField()),
+            due_at=None,
+            updated_at=DatabaseTime(),
+            finished_at=DatabaseTime(),
+        )
+
+    def waiting_by_queue(self) -> dict[str, dict[str, Any]]:
+        """For each queue with open runs the figures of `QueueState`; one query."""
+        queued = Q(status=RunStatus.QUEUED.value)
+        figures = {
+            "queued": Count("pk", filter=queued),
+            "running": Count("pk", filter=Q(status=RunStatus.RUNNING.value)),
+            "held_back": Count("pk", filter=queued & ~Q(held_back="")),
+            "oldest": Min("available_at", filter=queued),
+        }
+        open_runs = self.filter(status__in=[RunStatus.QUEUED.value, RunStatus.RUNNING.value])
+        found = open_runs.order_by().values("queue").annotate(**figures)
+        return {facts.pop("queue"): facts for facts in found}
+
+    def make_queue_due(self, name: str) -> None:
+        """Have the next sweep hand over all that waits in a queue."""
+        self.filter(queue=name, status=RunStatus.QUEUED.value).update(
+            due_at=DatabaseTime(), held_back=""
+        )
+
+    def make_due(self, run_ids: Sequence[str]) -> None:
+        """Have the next sweep hand over these queued runs: their messages were not taken."""
+        waiting = self.filter(run_id__in=run_ids, status=RunStatus.QUEUED.value)
+        waiting.update(due_at=DatabaseTime())
+
+    def _claimable(self, seen: SeenRun, owner_is_dead: bool) -> Self:
+        """The run, if it is as it was seen and nobody can be executing it."""
+        same = self.filter(pk=seen.pk, token=seen.record.token, status=seen.record.status.value)
+        if seen.record.status is not RunStatus.RUNNING:
+            return same
+        if owner_is_dead:
+            return same.filter(owner=seen.record.owner or "")
+        return same.filter(LAPSED)
+
+
+# A run that is running without a lease was put there by hand; nobody executes it either.
+LAPSED = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=DatabaseTime())
+
+
+def place_facts(place: Place) -> dict[str, Any]:
+    """The columns of a run that is put into a queue."""
+    return {
+        "queue": place.queue,
+        "priority": place.priority,
+        "requested_by_id": place.requested_by_id,
+        "subject_type_id": place.subject_type_id,
+        "subject_id": place.subject_id,
+        **_queued(place.delay),
+    }
+
+
+def _queued(delay: float) -> dict[str, Any]:
+    return {
+        "available_at": DatabaseTime(delay),
+        "due_at": DatabaseTime(delay + FIRST_GRACE_SECONDS),
+        "dispatches": 0,
+        "held_back": "",
+    }

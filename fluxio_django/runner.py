@@ -1,0 +1,100 @@
+"""What a worker does with a ticket: claim the run, drive it, and leave the row telling the rest."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from enum import StrEnum
+
+from fluxio.errors import (
+    CheckpointVersionError,
+    FluxioError,
+    LeaseLostError,
+    NoCheckpointError,
+    RunIDInUseError,
+)
+from fluxio.runtime.owner import is_provably_dead
+from fluxio.types import RunStatus
+from fluxio_django import recovery
+from fluxio_django.conf import settings
+from fluxio_django.faults import surely
+from fluxio_django.queues import Standing
+from fluxio_django.registry import UnknownPipelineError, pipelines
+from fluxio_django.tables import Tables
+
+logger = logging.getLogger("fluxio.worker")
+
+
+class Executed(StrEnum):
+    """What became of a ticket."""
+
+    DONE = "done"
+    """The run was executed to its end, whatever that was; the row says so."""
+    NOTHING = "nothing to do"
+    """The run has ended, or somebody else executes it: the ticket was a duplicate."""
+    HELD_BACK = "held back"
+    """The run stays queued; its row says why."""
+    BURIED = "given up"
+    """The run had lost too many workers."""
+
+
+def execute(run_id: str) -> Executed:
+    """Execute a queued run, or take over one whose worker is gone; anything else is left alone.
+
+    Safe to be called any number of times for the same run, by any number of workers: the row of the
+    run decides. What a stage raises is recorded and logged, and not raised.
+
+    Raises:
+        StoreError: the database failed before the run was claimed; it stays as it was.
+    """
+    tables = Tables(settings().database)
+    standing = surely(tables.alias, lambda: tables.runs.standing(run_id))
+    if standing is None:
+        logger.warning("Run %s is recorded no more; its ticket is dropped.", run_id)
+        return Executed.NOTHING
+    seen = standing.seen
+    if seen.record.status is RunStatus.RUNNING:
+        if seen.held and not is_provably_dead(seen.record.owner or ""):
+            return Executed.NOTHING
+        if seen.record.takeovers >= settings().max_takeovers:
+            buried = recovery.bury_dead(tables, seen)
+            return Executed.BURIED if buried else Executed.NOTHING
+    elif seen.record.status is not RunStatus.QUEUED or not standing.available:
+        return Executed.NOTHING
+    elif standing.paused:
+        return _hold_back(tables, run_id, f"Queue {standing.queue!r} is paused.")
+    return _drive(tables, standing)
+
+
+def _drive(tables: Tables, standing: Standing) -> Executed:
+    record = standing.seen.record
+    try:
+        pipelines[record.pipeline].resume_sync(record.run_id)
+    except UnknownPipelineError:
+        return _hold_back(
+            tables,
+            record.run_id,
+            f"The code of {socket.gethostname()} knows no pipeline {record.pipeline!r}.",
+        )
+    except CheckpointVersionError as problem:
+        return _hold_back(
+            tables,
+            record.run_id,
+            f"The code of {socket.gethostname()} is version {problem.current}; the run needs "
+            f"version {problem.stored}.",
+        )
+    except (RunIDInUseError, NoCheckpointError):
+        return Executed.NOTHING
+    except LeaseLostError as problem:
+        logger.warning("%s", problem)
+    except FluxioError as problem:
+        logger.error("Run %s: %s", record.run_id, problem)
+    except Exception:
+        logger.exception("Run %s failed.", record.run_id)
+    return Executed.DONE
+
+
+def _hold_back(tables: Tables, run_id: str, reason: str) -> Executed:
+    surely(tables.alias, lambda: tables.runs.hold_back(run_id, reason))
+    logger.info("Run %s is left for another worker: %s", run_id, reason)
+    return Executed.HELD_BACK

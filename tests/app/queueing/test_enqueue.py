@@ -1,0 +1,203 @@
+"""Enqueueing writes the run in the caller's transaction, and dispatches it after the commit."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from fluxio.errors import (
+    ConfigurationError,
+    EncodingError,
+    ForeignRunError,
+    InvalidRunIDError,
+    NoCheckpointError,
+    RunFailedError,
+    RunIDInUseError,
+    StoreError,
+)
+from fluxio.types import RunStatus
+from fluxio_django import services
+from fluxio_django.models import Checkpoint, Run
+from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.queueing import Wish
+from tests.app.queueing.shop import executed, registered
+
+
+class Undone(Exception):
+    """Rolls a transaction back."""
+
+
+def test_an_enqueued_run_is_executed_after_the_commit_and_gives_its_result(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    with transaction.atomic(using=eager):
+        handle = checkout.enqueue_sync({"order": 7}, "order-7")
+        assert handle.status() is RunStatus.QUEUED
+        assert executed == []
+    assert handle.status() is RunStatus.SUCCEEDED
+    assert handle.result(timeout=0)["charged"] == 7
+    assert executed == [("reserve", "7"), ("charge", "7")]
+
+
+def test_a_queued_run_has_its_first_row_its_version_and_nothing_else(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    with transaction.atomic(using=eager):
+        checkout.enqueue_sync({"order": 7}, "order-7")
+        run = Run.objects.using(eager).get(run_id="order-7")
+        rows = Checkpoint.objects.using(eager).filter(run=run)
+        assert [(row.sequence, row.kind, row.full) for row in rows] == [(0, "start", True)]
+        facts = (run.status, run.version, run.attempt, run.head, run.owner, run.started_at)
+        assert facts == ("queued", checkout.version, 1, 0, "", None)
+        assert run.available_at is not None
+    run.refresh_from_db()
+    assert run.started_at is not None
+    assert (run.due_at, run.held_back) == (None, "")
+
+
+def test_a_rollback_leaves_nothing_and_dispatches_nothing(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    with pytest.raises(Undone), transaction.atomic(using=eager):
+        handle = checkout.enqueue_sync({"order": 7})
+        raise Undone
+    assert executed == []
+    assert not Run.objects.using(eager).exists()
+    assert not Checkpoint.objects.using(eager).exists()
+    with pytest.raises(NoCheckpointError):
+        handle.status()
+
+
+async def test_the_async_twins_do_the_same(checkout: DjangoPipeline, eager: str) -> None:
+    handle = await checkout.enqueue({"order": 8})
+    assert (await handle.aresult(timeout=5))["charged"] == 8
+    assert await handle.astatus() is RunStatus.SUCCEEDED
+
+
+def test_a_run_that_fails_says_so_to_whoever_waits(checkout: DjangoPipeline, eager: str) -> None:
+    handle = checkout.enqueue_sync({"order": 7, "card": "refused"})
+    with pytest.raises(RunFailedError, match="ValueError: the card was refused"):
+        handle.result()
+    assert Run.objects.using(eager).get().error_type == "ValueError"
+
+
+def test_waiting_inside_the_transaction_that_enqueued_is_refused(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    with transaction.atomic(using=eager):
+        handle = checkout.enqueue_sync({"order": 7})
+        with pytest.raises(ConfigurationError, match="would never end"):
+            handle.result()
+
+
+def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    handle = checkout.enqueue_sync({"order": 7}, countdown=3600)
+    with pytest.raises(TimeoutError, match="goes on"):
+        handle.result(timeout=0)
+    assert handle.status() is RunStatus.QUEUED
+
+
+def test_a_taken_id_is_refused_and_an_open_transaction_goes_on(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    checkout.enqueue_sync({"order": 1}, "order")
+    with transaction.atomic(using=eager):
+        with pytest.raises(RunIDInUseError, match="exists already"):
+            checkout.enqueue_sync({"order": 2}, "order")
+        assert services.state("order")["order"] == 1
+
+
+def test_the_policy_return_gives_what_is_there(checkout: DjangoPipeline, eager: str) -> None:
+    checkout.enqueue_sync({"order": 1}, "order")
+    handle = checkout.enqueue_sync({"order": 2}, "order", on_conflict="return")
+    assert handle.result(timeout=0)["order"] == 1
+    assert len(executed) == 2
+
+
+def test_the_policy_resume_goes_on_with_a_failed_run_and_repeats_nothing_recorded(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    checkout.enqueue_sync({"order": 1, "card": "refused"}, "order")
+    checkout.enqueue_sync({"order": 1}, "order", on_conflict="resume")
+    assert [name for name, _ in executed] == ["reserve", "charge", "charge"]
+
+
+def test_a_queued_run_can_never_be_restarted(checkout: DjangoPipeline) -> None:
+    with pytest.raises(ConfigurationError, match="must not start over"):
+        checkout.enqueue_sync({"order": 1}, on_conflict="restart")
+
+
+def test_an_id_of_another_pipeline_is_refused(checkout: DjangoPipeline) -> None:
+    checkout.enqueue_sync({"order": 1}, "order")
+    with registered("queueing.other") as other, pytest.raises(ForeignRunError):
+        other.enqueue_sync({"order": 1}, "order", on_conflict="return")
+
+
+def test_a_value_that_cannot_be_stored_is_refused_with_its_path(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    with pytest.raises(EncodingError) as refused:
+        checkout.enqueue_sync({"order": {"lines": [1, object()]}})
+    assert refused.value.path == 'ctx["order"]["lines"][1]'
+    assert not Run.objects.using(eager).exists()
+
+
+def test_a_context_that_is_too_large_is_refused(
+    checkout: DjangoPipeline, eager: str, settings: Any
+) -> None:
+    settings.FLUXIO = {**settings.FLUXIO, "MAX_PAYLOAD_BYTES": 100}
+    with pytest.raises(StoreError, match="allows 100"):
+        checkout.enqueue_sync({"order": "x" * 200})
+    assert not Run.objects.using(eager).exists()
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"queue": "nowhere"}, "names: default"),
+        ({"countdown": -1}, "countdown=-1"),
+        ({"countdown": float("nan")}, "countdown=nan"),
+        ({"countdown": "soon"}, "countdown='soon'"),
+        ({"priority": 1.5}, "priority=1.5"),
+        ({"priority": 1001}, "from -1000 to 1000"),
+        ({"priority": True}, "priority=True"),
+        ({"on_conflict": "whatever"}, "reject, return, resume"),
+        ({"subject": Group(name="new")}, "has not been saved"),
+    ],
+    ids=str,
+)
+@pytest.mark.django_db(transaction=True)
+def test_what_makes_no_sense_is_refused_at_once(wish: dict, words: str) -> None:
+    with registered() as checkout, pytest.raises(ConfigurationError, match=words):
+        checkout.enqueue_sync({"order": 1}, **wish)
+    assert not Run.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_id_that_is_none_is_refused() -> None:
+    with registered() as checkout, pytest.raises(InvalidRunIDError):
+        checkout.enqueue_sync({"order": 1}, "two words")
+
+
+def test_a_run_may_point_to_what_it_is_about_and_to_who_wants_it(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    group = Group.objects.using("default").create(name="team") if eager == "default" else None
+    wish = Wish(subject=group, priority=5)
+    services.enqueue(checkout.name or "", {"order": 1}, run_id="order", wish=wish)
+    run = Run.objects.using(eager).get(run_id="order")
+    assert run.priority == 5
+    if group is not None:
+        assert run.subject == group
+
+
+def test_a_countdown_keeps_a_run_from_being_claimed(checkout: DjangoPipeline, eager: str) -> None:
+    checkout.enqueue_sync({"order": 7}, "later", countdown=3600)
+    run = Run.objects.using(eager).get()
+    wait = (run.available_at.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    assert 3500 < wait < 3700
+    assert executed == []
