@@ -5,67 +5,111 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fluxio.codec import Secret, register_type
-from fluxio.context import Context, FinalContext
-from fluxio.errors import (
-    CheckpointVersionError,
-    CircuitOpenError,
-    CompilationError,
-    ConfigurationError,
-    CorruptCheckpointError,
-    DecodingError,
-    EncodingError,
-    FluxioError,
-    ForeignRunError,
-    InvalidRunIDError,
-    LeaseLostError,
-    MergeConflictError,
-    MutationError,
-    NoCheckpointError,
-    RoutingError,
-    RunCancelledError,
-    RunFailedError,
-    RunIDInUseError,
-    StageResultError,
-    StageTimeoutError,
-    StoreError,
-    TransactionRefusedError,
-    ValidationError,
-)
-from fluxio.nodes import ForkMode, NodeType, Parallel, RetryPolicy, Send, Stage, stage
-from fluxio.observability.base import BaseCallback
-from fluxio.pipeline import Pipeline
-from fluxio.runtime.cache import CacheStore, InMemoryCache
-from fluxio.runtime.middleware import (
-    CacheMiddleware,
-    CircuitBreakerMiddleware,
-    Middleware,
-    RateLimitMiddleware,
-    RetryMiddleware,
-)
-from fluxio.runtime.runs import Watchers
-from fluxio.runtime.step import current_step
-from fluxio.store.base import Checkpoint, CheckpointStore
-from fluxio.store.memory import InMemoryStore
-from fluxio.types import OnConflict, RunStatus
-
 if TYPE_CHECKING:
+    from fluxio.codec import Secret, register_type
+    from fluxio.context import Context, FinalContext
+    from fluxio.errors import (
+        CheckpointVersionError,
+        CircuitOpenError,
+        CompilationError,
+        ConfigurationError,
+        CorruptCheckpointError,
+        DecodingError,
+        EncodingError,
+        FluxioError,
+        ForeignRunError,
+        InvalidRunIDError,
+        LeaseLostError,
+        MergeConflictError,
+        MutationError,
+        NoCheckpointError,
+        RoutingError,
+        RunCancelledError,
+        RunFailedError,
+        RunIDInUseError,
+        StageResultError,
+        StageTimeoutError,
+        StoreError,
+        TransactionRefusedError,
+        ValidationError,
+    )
+    from fluxio.nodes import ForkMode, NodeType, Parallel, RetryPolicy, Send, Stage, stage
+    from fluxio.observability.base import BaseCallback
     from fluxio.observability.langfuse import LangfuseCallback as LangfuseCallback
     from fluxio.observability.logging import LoggingCallback
     from fluxio.observability.opentelemetry import OpenTelemetryCallback as OpenTelemetryCallback
+    from fluxio.pipeline import Pipeline
+    from fluxio.runtime.cache import CacheStore, InMemoryCache
+    from fluxio.runtime.middleware import (
+        CacheMiddleware,
+        CircuitBreakerMiddleware,
+        Middleware,
+        RateLimitMiddleware,
+        RetryMiddleware,
+    )
+    from fluxio.runtime.runs import Watchers
+    from fluxio.runtime.step import current_step
+    from fluxio.store.base import Checkpoint, CheckpointStore
+    from fluxio.store.memory import InMemoryStore
     from fluxio.store.redis import RedisStore as RedisStore
     from fluxio.testing.fixtures import make_ctx
     from fluxio.testing.harness import StepHarness
+    from fluxio.types import OnConflict, RunStatus
 
-# Loaded when they are first asked for: they need an extra, or belong to tests.
-_LAZY = {
-    "LangfuseCallback": "fluxio.observability.langfuse",
-    "LoggingCallback": "fluxio.observability.logging",
-    "OpenTelemetryCallback": "fluxio.observability.opentelemetry",
-    "RedisStore": "fluxio.store.redis",
-    "StepHarness": "fluxio.testing.harness",
-    "make_ctx": "fluxio.testing.fixtures",
+# Where each name lives. A module is loaded when one of its names is first asked for, so that
+# `import fluxio` costs next to nothing and needs no extra.
+_HOMES = {
+    "fluxio.codec": ("Secret", "register_type"),
+    "fluxio.context": ("Context", "FinalContext"),
+    "fluxio.errors": (
+        "CheckpointVersionError",
+        "CircuitOpenError",
+        "CompilationError",
+        "ConfigurationError",
+        "CorruptCheckpointError",
+        "DecodingError",
+        "EncodingError",
+        "FluxioError",
+        "ForeignRunError",
+        "InvalidRunIDError",
+        "LeaseLostError",
+        "MergeConflictError",
+        "MutationError",
+        "NoCheckpointError",
+        "RoutingError",
+        "RunCancelledError",
+        "RunFailedError",
+        "RunIDInUseError",
+        "StageResultError",
+        "StageTimeoutError",
+        "StoreError",
+        "TransactionRefusedError",
+        "ValidationError",
+    ),
+    "fluxio.nodes": ("ForkMode", "NodeType", "Parallel", "RetryPolicy", "Send", "Stage", "stage"),
+    "fluxio.observability.base": ("BaseCallback",),
+    "fluxio.observability.langfuse": ("LangfuseCallback",),
+    "fluxio.observability.logging": ("LoggingCallback",),
+    "fluxio.observability.opentelemetry": ("OpenTelemetryCallback",),
+    "fluxio.pipeline": ("Pipeline",),
+    "fluxio.runtime.cache": ("CacheStore", "InMemoryCache"),
+    "fluxio.runtime.middleware": (
+        "CacheMiddleware",
+        "CircuitBreakerMiddleware",
+        "Middleware",
+        "RateLimitMiddleware",
+        "RetryMiddleware",
+    ),
+    "fluxio.runtime.runs": ("Watchers",),
+    "fluxio.runtime.step": ("current_step",),
+    "fluxio.store.base": ("Checkpoint", "CheckpointStore"),
+    "fluxio.store.memory": ("InMemoryStore",),
+    "fluxio.store.redis": ("RedisStore",),
+    "fluxio.testing.fixtures": ("make_ctx",),
+    "fluxio.testing.harness": ("StepHarness",),
+    "fluxio.types": ("OnConflict", "RunStatus"),
 }
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 # Names that need an extra are left out, so that `from fluxio import *` works without it.
 __all__ = [
@@ -126,9 +170,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module = _LAZY.get(name)
+    module = _HOME_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'fluxio' has no attribute {name!r}")
     value = getattr(import_module(module), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import subprocess
 import sys
 
@@ -90,8 +92,42 @@ def run(code: str) -> str:
 
 def test_importing_fluxio_brings_no_framework_and_no_extra() -> None:
     heavy = ["django", "asgiref", "redis", "pydantic", "celery", "cryptography", "opentelemetry"]
-    found = run(f"import sys, fluxio; print([name for name in {heavy!r} if name in sys.modules])")
-    assert found == "[]"
+    heavy += ["asyncio", "concurrent.futures", "logging", "dataclasses", "inspect", "json"]
+    # Coverage of child processes is at work in them before we are.
+    new = "set(sys.modules) - before"
+    found = run(
+        f"import sys; before = set(sys.modules); import fluxio; print({new} & {{*{heavy}}})"
+    )
+    assert found == "set()"
+
+
+def test_importing_fluxio_loads_no_room_of_it_before_a_name_is_asked_for() -> None:
+    rooms = "sorted(name for name in sys.modules if name.startswith('fluxio'))"
+    assert run(f"import sys, fluxio; print({rooms})") == "['fluxio']"
+    loaded = run(f"import sys, fluxio; fluxio.Context; print({rooms})")
+    assert loaded == "['fluxio', 'fluxio.context', 'fluxio.errors']"
+
+
+def test_every_public_name_is_listed_where_it_is_loaded_and_where_types_are_checked() -> None:
+    fluxio = importlib.import_module("fluxio")
+    tree = ast.parse(inspect.getsource(fluxio))
+    checked = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    loaded = {name: module for module, names in fluxio._HOMES.items() for name in names}
+    assert checked == loaded
+    assert set(loaded) - set(fluxio.__all__) == {
+        "LangfuseCallback",
+        "OpenTelemetryCallback",
+        "RedisStore",
+    }
+    assert set(fluxio.__all__) <= set(loaded)
+    assert set(loaded) <= set(dir(fluxio))
 
 
 def test_everything_star_imported_needs_no_extra() -> None:
