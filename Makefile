@@ -51,7 +51,7 @@ $(eval FOUND := $(shell $(FIND_PYTHON)))
 $(if $(filter !%,$(FOUND)),$(error $(patsubst !%,%,$(FOUND))))
 endef
 
-.PHONY: help demo serve test lint types bench soak docs clean find-python
+.PHONY: help demo serve test lint types bench soak docs links clean find-python
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS='...']"
@@ -82,7 +82,10 @@ soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours)
 	@$(PYTHON) -m pytest -m soak --timeout=0 $(ARGS)
 
 docs: .venv/.docs ## Build the documentation into docs/_build/html
-	@$(PYTHON) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+	@$(PYTHON) -m sphinx -q --fail-on-warning --keep-going -b html docs docs/_build/html
+
+links: .venv/.docs ## Ask every address that the documentation links to; needs a network
+	@$(PYTHON) -m sphinx -q -b linkcheck docs docs/_build/links
 
 clean: ## Remove everything these targets made
 	rm -rf .venv .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

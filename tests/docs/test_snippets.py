@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import re
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = sorted(page for page in DOCS.glob("concepts/*.md") if "```python" in page.read_text())
-SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.docs.pages import DOCS, ROOT, module_of, pages, snippets
+
+RUNNER = Path(__file__).with_name("django_page.py")
+# Its snippets are files of a project; a test of its own types it in.
+ELSEWHERE = {DOCS / "tutorial.md"}
+PAGES = [page for page in pages() if page not in ELSEWHERE and module_of(page).strip()]
 
 
-def code_of(page: Path) -> str:
-    """The page as a module; lines keep their numbers, so that errors point into the page."""
-    text = page.read_text()
-    lines = [""] * (text.count("\n") + 1)
-    for match in SNIPPET.finditer(text):
-        first = text.count("\n", 0, match.start(1))
-        for offset, line in enumerate(match.group(1).splitlines()):
-            lines[first + offset] = line
-    return "\n".join(lines)
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).with_suffix("").as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    module = tmp_path / f"{page.stem}_snippets.py"
-    module.write_text(code_of(page))
+    module = tmp_path / f"{page.stem.replace('-', '_')}_snippets.py"
+    module.write_text(module_of(page))
+    # The pages about the runtime have to do without Django.
+    runner = [] if page.parent.name == "concepts" else [str(RUNNER)]
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(module)],
+        [sys.executable, "-W", "error", *runner, str(module)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -40,5 +38,13 @@ def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.parametrize("page", [*pages(), ROOT / "README.md"], ids=lambda page: page.stem)
+def test_what_is_only_shown_is_python_too(page: Path) -> None:
+    for snippet in snippets(page):
+        if snippet.language == "python":
+            ast.parse(snippet.code, filename=f"{page.name}, line {snippet.line}")
+
+
 def test_pages_with_snippets_are_found() -> None:
-    assert len(PAGES) >= 11
+    assert {"index", "concepts/durability", "reference/settings"} <= set(map(name_of, PAGES))
+    assert len(PAGES) >= 14
