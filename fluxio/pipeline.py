@@ -238,7 +238,7 @@ class Pipeline(Nestable):
         return await self._runs().reader.history(run_id)
 
     async def state(self, run_id: str, at: Moment = None) -> Context:
-        """The context of a run at a recorded moment (see `diff`).
+        """The context of a run at a recorded moment (see `diff`), as a stage would get it.
 
         Raises:
             NoCheckpointError: no such run or moment.

@@ -12,6 +12,7 @@ from fluxio_django.checks import register_checks
 from fluxio_django.dispatch import execute_with
 from fluxio_django.environment import django_environment
 from fluxio_django.journal import forget_noted_versions
+from fluxio_django.references import register_models
 from fluxio_django.runner import execute
 
 
@@ -23,8 +24,9 @@ class FluxioConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Give the runtime Django's ports, then find the pipelines of all apps."""
+        """Give the runtime Django's ports and models, then find the pipelines of all apps."""
         set_default_environment(django_environment())
+        register_models()
         execute_with(execute)
         register_checks()
         post_migrate.connect(forget_noted_versions, dispatch_uid="fluxio_django.versions")

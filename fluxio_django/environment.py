@@ -12,6 +12,7 @@ from fluxio.runtime import environment as core
 from fluxio.runtime.loopless import in_loop
 from fluxio_django.conf import settings
 from fluxio_django.redaction import shown_text
+from fluxio_django.references import fetching
 
 Result = TypeVar("Result")
 
@@ -45,4 +46,5 @@ def django_environment() -> core.Environment:
         debugging=debugging,
         lease_seconds=lambda: settings().lease_seconds,
         scrub=shown_text,
+        fetching=fetching,
     )

@@ -17,6 +17,7 @@ from fluxio.store.base import RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.dispatch import Delivery
 from fluxio_django.journal import DjangoJournal
+from fluxio_django.references import fetching
 from fluxio_django.tables import Tables, hop
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
@@ -55,6 +56,7 @@ class RunHandle:
 
         Raises:
             TimeoutError: it has not ended by then; it goes on all the same.
+            ReferenceGoneError: a row that its context refers to has been deleted.
             RunFailedError: it failed, or was given up.
             RunCancelledError: it was cancelled.
             ConfigurationError: called in the transaction that enqueued it, which must end first.
@@ -111,7 +113,10 @@ class RunHandle:
 
     def _context(self) -> Context:
         rows = async_to_sync(read_newest)(DjangoJournal(self._tables), self.run_id, upto=None)
-        return Context.create(Log.open(self.run_id, rows).values())
+        with fetching() as fetch:
+            values = Log.open(self.run_id, rows).values()
+            fetch([values])
+        return Context.create(values)
 
 
 def _deadline(timeout: float | None) -> float:

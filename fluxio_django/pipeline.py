@@ -177,6 +177,10 @@ class DjangoPipeline(Pipeline):
         """See `Pipeline.state`."""
         return self._sync(self.state)(run_id, at)
 
+    def shown_sync(self, run_id: str, at: Moment = None) -> Context:
+        """Do as `state_sync`, for showing: model instances are left as references."""
+        return Context.create(self._sync(self._runs().reader.values)(run_id, at))
+
     def _sync(
         self,
         function: Callable[Parameters, Coroutine[Any, Any, Result]],

@@ -142,7 +142,7 @@ def state(run_id: str, at: Moment = None) -> Context:
     """
     run = find_run(run_id)
     if isinstance(at, str):
-        return Context.create(shown_values(pipeline_of(run).state_sync(run_id, at)))
+        return Context.create(shown_values(pipeline_of(run).shown_sync(run_id, at)))
     if at is not None and not 0 <= at <= run.head:
         raise NoCheckpointError(
             f"Run {run_id!r} has rows 0 to {run.head}; there is no row {at}.", run_id=run_id

@@ -151,6 +151,8 @@ def _revive_registered(name: str, payload: Any) -> Any:
 
 
 def _is_of(value: Any, registration: Registration) -> bool:
+    if registration.stand_in is not None and isinstance(value, registration.stand_in):
+        return True
     if registration.subclasses:
         return isinstance(value, registration.cls)
     return type(value) is registration.cls

@@ -36,7 +36,8 @@ class Registration:
     """One registered type: its stable name, its class, and both directions.
 
     `subclasses` says that instances of subclasses are stored under this name too. `has_fields` says
-    that the stored form was made from the fields of the class.
+    that the stored form was made from the fields of the class. `stand_in` is a class whose
+    instances are stored under this name as well, and may be what `decode` gives.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Registration:
     decode: Callable[[Any], Any]
     subclasses: bool
     has_fields: bool
+    stand_in: type[Any] | None = None
 
     @property
     def tag(self) -> str:
@@ -70,6 +72,12 @@ class Types:
             return None
         return found
 
+    def refer(self, text: str) -> bool:
+        """Whether a stored text may refer to something that is kept elsewhere, and can change."""
+        return any(
+            f'"{item.tag}":' in text for item in self.by_name.values() if item.stand_in is not None
+        )
+
 
 _lock = threading.Lock()
 _types = Types()
@@ -92,8 +100,9 @@ def register_type(
     *,
     name: str | None = None,
     encode: Callable[[T], Any] | None = None,
-    decode: Callable[[Any], T] | None = None,
+    decode: Callable[[Any], Any] | None = None,
     subclasses: bool = False,
+    stand_in: type[Any] | None = None,
 ) -> type[T]: ...
 
 
@@ -104,6 +113,7 @@ def register_type(
     encode: Callable[[Any], Any] | None = None,
     decode: Callable[[Any], Any] | None = None,
     subclasses: bool = False,
+    stand_in: type[Any] | None = None,
 ) -> Callable[[type[T]], type[T]]: ...
 
 
@@ -115,6 +125,7 @@ def register_type(
     encode: Callable[[Any], Any] | None = None,
     decode: Callable[[Any], Any] | None = None,
     subclasses: bool = False,
+    stand_in: type[Any] | None = None,
 ) -> Any:
     """Let contexts hold instances of a class; give the class back, so it works as a decorator.
 
@@ -128,6 +139,8 @@ def register_type(
             and rebuilt without calling ``__init__``.
         subclasses: store instances of unregistered subclasses under this name too; needs `encode`
             and `decode`, which then have to keep the classes apart.
+        stand_in: for objects that are kept elsewhere, the class of references to them. `decode` may
+            give a reference instead of the object, and `encode` has to take both.
 
     Raises:
         ConfigurationError: the class or the name is taken, the codec knows the class by itself, the
@@ -135,7 +148,8 @@ def register_type(
     """
 
     def register(cls: type[T]) -> type[T]:
-        _add(_registration(cls, name, encode, decode, subclasses))
+        registration = _registration(cls, name, encode, decode, subclasses)
+        _add(replace(registration, stand_in=stand_in))
         return cls
 
     return register if cls is None else register(cls)
@@ -233,8 +247,11 @@ def _add(registration: Registration) -> None:
                 f"The name {name!r} is taken by {other.__module__}.{other.__qualname__}. "
                 "Give name= another value."
             )
+        stored = {cls: registration}
+        if registration.stand_in is not None:
+            stored[registration.stand_in] = registration
         _types = replace(
             _types,
-            by_class={**_types.by_class, cls: registration},
+            by_class={**_types.by_class, **stored},
             by_name={**_types.by_name, name: registration},
         )

@@ -7,8 +7,9 @@ import contextvars
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
@@ -108,9 +109,22 @@ Scrub = Callable[[str, Mapping[str, Any]], str]
 default_scrub: Scrub = Redaction().text
 
 
+Fetch = Callable[[Iterable[Mapping[str, Any]]], None]
+"""Takes the contexts that stages, or the caller, are about to get; completes what they refer to."""
+
+
+def nothing_elsewhere() -> AbstractContextManager[Fetch]:
+    """Where contexts hold all they need."""
+    return nullcontext(lambda contexts: None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """The ports through which the runtime reaches its surroundings."""
+    """The ports through which the runtime reaches its surroundings.
+
+    `fetching` surrounds the decoding of contexts that will be worked with, on the thread that
+    `SyncCaller` chooses; what is only looked at is decoded outside of it.
+    """
 
     clock: Clock = field(default_factory=SystemClock)
     new_run_id: Callable[[], str] = random_run_id
@@ -118,6 +132,7 @@ class Environment:
     debugging: Callable[[], bool] = debugging
     lease_seconds: Callable[[], float] = lambda: 30.0
     scrub: Scrub = field(default=default_scrub)
+    fetching: Callable[[], AbstractContextManager[Fetch]] = nothing_elsewhere
 
 
 _default = Environment()

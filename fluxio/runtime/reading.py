@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fluxio.context import Context
 from fluxio.diff import Diff, compare
 from fluxio.errors import InvalidRunIDError
 from fluxio.program import MAIN_LANE, CompiledPipeline
-from fluxio.runtime.environment import SyncCaller
+from fluxio.runtime.environment import Fetch, SyncCaller, nothing_elsewhere
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest, state_before
-from fluxio.runtime.machine import State
+from fluxio.runtime.machine import Position, State
 from fluxio.store.admission import foreign_run, no_checkpoint, version_changed
 from fluxio.store.base import Journal, RunRecord
 from fluxio.types import RunStatus
 
+Found = TypeVar("Found")
+
 _RUN_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+Contexts = Iterable[Mapping[str, Any]]
 
 Moment = int | str | None
 """A recorded moment: after the row of a sequence, before a step, or the newest."""
@@ -25,11 +31,16 @@ Moment = int | str | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reader:
-    """Reads runs; rows are decoded where plain functions are called (`caller`)."""
+    """Reads runs; rows are decoded where plain functions are called (`caller`).
+
+    What will be worked with is completed by `fetching`; what is only shown or compared is not, so
+    that it asks nobody else.
+    """
 
     program: CompiledPipeline
     journal: Journal
     caller: SyncCaller
+    fetching: Callable[[], AbstractContextManager[Fetch]] = nothing_elsewhere
 
     async def state(self, run_id: str, at: Moment) -> Context:
         """The run's context at a recorded moment.
@@ -38,7 +49,7 @@ class Reader:
             NoCheckpointError: no such run or moment.
             CorruptCheckpointError: a row is damaged.
         """
-        return Context.create(await self.values(run_id, at))
+        return Context.create(await self._values(run_id, at, self.fetching))
 
     async def diff(self, a: tuple[str, Moment], b: tuple[str, Moment]) -> Diff:
         """Compare two recorded moments key by key."""
@@ -92,29 +103,97 @@ class Reader:
         return await self.caller.call(Log.open, record.run_id, rows)
 
     async def values(self, run_id: str, at: Moment) -> dict[str, Any]:
-        """The values of a run's context at a moment."""
+        """The values of a run's context at a moment, to be shown or compared."""
+        return await self._values(run_id, at, nothing_elsewhere)
+
+    async def newest_state(self, record: RunRecord) -> State:
+        """The state in which a run stands, to go on from."""
+
+        def find(log: Log) -> tuple[State, Contexts]:
+            state = log.final_state(self.program)
+            return state, _contexts(state)
+
+        return await self._load(record, find, self.fetching)
+
+    async def result(self, record: RunRecord) -> Context:
+        """The newest context of a run, needing no program."""
+        return Context.create(await self._load(record, _values_of, self.fetching))
+
+    async def _values(
+        self, run_id: str, at: Moment, fetching: Callable[[], AbstractContextManager[Fetch]]
+    ) -> dict[str, Any]:
         record = await self.record(run_id)
         if isinstance(at, str):
             step = self.program.call(at).key
-            log = await self.log(await self.known(run_id), whole=True)
-            _, state = state_before(log, self.program, step)
-            return dict(state[MAIN_LANE].context)
+            known = await self.known(run_id)
+
+            def find(log: Log) -> tuple[dict[str, Any], Contexts]:
+                _, state = state_before(log, self.program, step)
+                values = dict(state[MAIN_LANE].context)
+                return values, [values]
+
+            return await self._load(known, find, fetching, whole=True)
         if at is not None and not 0 <= at <= record.head:
             problem = no_checkpoint(run_id)
             problem.args = (f"Run {run_id!r} has rows 0 to {record.head}; there is no row {at}.",)
             raise problem
-        log = await self.log(record, whole=False, upto=at)
-        return await self.caller.call(log.values)
+        return await self._load(record, _values_of, fetching, upto=at)
 
-    async def moment_to_rerun(self, record: RunRecord, from_step: str | None) -> tuple[int, State]:
-        """The state from which a replay or a fork starts, and the sequence of its row."""
-        if from_step is not None:
-            step = self.program.call(from_step).key
-            log = await self.log(record, whole=True)
-            return state_before(log, self.program, step)
-        upto = 0 if record.status is RunStatus.SUCCEEDED else None
-        log = await self.log(record, whole=False, upto=upto)
-        return log.rows[-1].sequence, log.final_state(self.program)
+    async def moment_to_rerun(
+        self,
+        record: RunRecord,
+        from_step: str | None,
+        patch: Mapping[str, Any] | None = None,
+    ) -> tuple[int, State]:
+        """The state from which a replay or a fork starts, and the sequence of its row.
+
+        `patch` is what will be set in it: nothing of that is looked for.
+        """
+        step = None if from_step is None else self.program.call(from_step).key
+
+        def find(log: Log) -> tuple[tuple[int, State], Contexts]:
+            if step is not None:
+                sequence, state = state_before(log, self.program, step)
+            else:
+                sequence, state = log.rows[-1].sequence, log.final_state(self.program)
+            if patch:
+                state = {
+                    lane: Position(at.ip, at.context.overlaid(patch)) for lane, at in state.items()
+                }
+            return (sequence, state), _contexts(state)
+
+        upto = 0 if step is None and record.status is RunStatus.SUCCEEDED else None
+        return await self._load(record, find, self.fetching, whole=step is not None, upto=upto)
+
+    async def _load(
+        self,
+        record: RunRecord,
+        find: Callable[[Log], tuple[Found, Contexts]],
+        fetching: Callable[[], AbstractContextManager[Fetch]],
+        *,
+        whole: bool = False,
+        upto: int | None = None,
+    ) -> Found:
+        """What `find` sees in the log; the contexts it gives as well are completed."""
+
+        def load() -> Found:
+            with fetching() as fetch:
+                found, contexts = find(Log.open(record.run_id, rows))
+                fetch(contexts)
+            return found
+
+        read = read_all if whole else read_newest
+        rows = await read(self.journal, record.run_id, upto=upto)
+        return await self.caller.call(load)
+
+
+def _values_of(log: Log) -> tuple[dict[str, Any], Contexts]:
+    values = log.values()
+    return values, [values]
+
+
+def _contexts(state: State) -> Contexts:
+    return [at.context for at in state.values()]
 
 
 def checked_run_id(run_id: str) -> str:

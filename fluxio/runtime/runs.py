@@ -17,7 +17,7 @@ from fluxio.runtime.claims import Claims, Origin
 from fluxio.runtime.driver import ChunkSink, Driver, Scene
 from fluxio.runtime.environment import Environment, SyncCaller
 from fluxio.runtime.executor import Executor
-from fluxio.runtime.machine import Position, State, Transition
+from fluxio.runtime.machine import State, Transition
 from fluxio.runtime.publisher import Publisher
 from fluxio.runtime.reading import Reader, checked_run_id
 from fluxio.runtime.recorder import Recorder
@@ -146,12 +146,7 @@ class Runs:
         record = await self.reader.known(order.run_id)
         wanted = order.as_run_id
         chosen = self.environment.new_run_id() if wanted is None else checked_run_id(wanted)
-        sequence, state = await self.reader.moment_to_rerun(record, order.from_step)
-        if order.patch:
-            state = {
-                lane: Position(at.ip, at.context.overlaid(order.patch))
-                for lane, at in state.items()
-            }
+        sequence, state = await self.reader.moment_to_rerun(record, order.from_step, order.patch)
         origin = Origin(run_id=order.run_id, sequence=sequence)
         claim = await self._claims.create(chosen, state, origin=origin)
         return await self._claimed(claim, machine.resume(self.program, state), watch)
@@ -199,14 +194,12 @@ class Runs:
                 raise run_exists(record)
 
     async def _result(self, record: RunRecord) -> FinalContext:
-        log = await self.reader.log(record, whole=False)
-        return FinalContext.of(Context.create(log.values()), record.run_id)
+        return FinalContext.of(await self.reader.result(record), record.run_id)
 
     async def _state_under(self, claim: Claim, record: RunRecord) -> State:
         """The newest state, read after the claim; a damaged run is handed back untouched."""
         try:
-            log = await self.reader.log(record, whole=False)
-            return await self.caller.call(log.final_state, self.program)
+            return await self.reader.newest_state(record)
         except BaseException as problem:
             await self._claims.give_back(claim, problem)
             raise
@@ -220,7 +213,12 @@ class Runs:
         Raises:
             ConfigurationError: the pipeline keeps no checkpoints.
         """
-        return Reader(program=self.program, journal=self._durable, caller=self.caller)
+        return Reader(
+            program=self.program,
+            journal=self._durable,
+            caller=self.caller,
+            fetching=self.environment.fetching,
+        )
 
     @property
     def _claims(self) -> Claims:

@@ -22,6 +22,7 @@ from fluxio.codec.registry import current_types
 from fluxio.codec.secret import MASK
 from fluxio_django.admin.measures import printable
 from fluxio_django.redaction import shown_value, shown_values
+from fluxio_django.references import ModelReference
 
 _PLAIN = (bool, int, float, complex, Decimal, Fraction, UUID, timedelta, range, PurePath)
 _LONGEST_KEY = 200
@@ -99,8 +100,9 @@ class Renderer:
                 return Shown(kind="None", text="None")
             case Secret():
                 return Shown(kind="Secret", text=MASK)
-            case Model():
-                return Shown(kind=value._meta.label, text=f"pk={self._cut(repr(value.pk))}")
+            case Model() | ModelReference():
+                label = value.model if isinstance(value, ModelReference) else value._meta.label
+                return Shown(kind=label, text=f"pk={self._cut(repr(value.pk))}")
             case Enum():
                 return Shown(kind=type(value).__name__, text=self._cut(value.name))
             case str():

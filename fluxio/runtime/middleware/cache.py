@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fluxio.codec import DEFAULT_CODEC, Secret
+from fluxio.codec.registry import current_types
 from fluxio.context import Context
 from fluxio.errors import EncodingError, ValidationError
 from fluxio.nodes import NodeType, Send, Stage
@@ -37,8 +38,8 @@ class CacheMiddleware(Middleware):
     fails, the next one tries.
 
     STREAM and transactional stages are always run. So is a stage whose values the codec cannot
-    store, whose result holds a `Secret` or does not fit its output schema. A store that fails or
-    holds a damaged text is a miss; the log says so.
+    store, whose result holds a `Secret` or a model instance, or does not fit its output schema. A
+    store that fails or holds a damaged text is a miss; the log says so.
 
     Args:
         store: where the texts are kept.
@@ -141,6 +142,9 @@ class CacheMiddleware(Middleware):
             return None
         if _SECRET in text:
             self._tell(stage, "its result holds a Secret, which a cache would show")
+            return None
+        if current_types().refer(text):
+            self._tell(stage, "its result refers to what is kept elsewhere and may change")
             return None
         return text
 

@@ -18,13 +18,21 @@ from fluxio.codec import (
     register_type,
     registered_types,
 )
+from fluxio.codec.registry import current_types
 from fluxio.errors import ConfigurationError, DecodingError, EncodingError
+
+OF_THE_APP = frozenset(registered_types())
 
 
 @pytest.fixture(autouse=True)
 def _own_types() -> Iterator[None]:
     with isolated_types():
         yield
+
+
+def added() -> dict[str, type[Any]]:
+    """The types beside those that the Django app registers while it starts."""
+    return {name: cls for name, cls in registered_types().items() if name not in OF_THE_APP}
 
 
 class Money:
@@ -76,7 +84,7 @@ def test_the_decorator_gives_the_class_back_with_and_without_arguments() -> None
 
     assert round_trip(Plain(1)) == Plain(1)
     assert round_trip(Named(1)) == Named(1)
-    assert registered_types() == {
+    assert added() == {
         f"{__name__}.{Plain.__qualname__}": Plain,
         "named": Named,
     }
@@ -147,7 +155,7 @@ def test_a_class_is_registered_once() -> None:
     register_money()
     with pytest.raises(ConfigurationError, match="registered already, as 'money'"):
         register_type(Money, name="cash", encode=vars, decode=lambda payload: Money(**payload))
-    assert registered_types() == {"money": Money}
+    assert added() == {"money": Money}
 
 
 def test_a_name_belongs_to_one_class() -> None:
@@ -232,7 +240,7 @@ def test_an_isolated_registration_is_forgotten_even_after_an_error() -> None:
     with contextlib.suppress(KeyError), isolated_types():
         register_money()
         raise KeyError
-    assert registered_types() == {}
+    assert added() == {}
 
 
 def test_types_registered_before_are_known_inside_an_isolated_block() -> None:
@@ -263,7 +271,27 @@ def test_a_registration_in_the_middle_of_another_one_is_kept() -> None:
     register_type(Interrupted, name="interrupted", encode=vars, decode=lambda payload: payload)
     for thread in others:
         thread.join()
-    assert len(registered_types()) == 1 + len(others) > 2
-    for cls in registered_types().values():
+    assert len(added()) == 1 + len(others) > 2
+    for cls in added().values():
         with pytest.raises(ConfigurationError, match="registered already"):
             register_type(cls, name="again", encode=vars, decode=lambda payload: payload)
+
+
+def test_what_is_kept_elsewhere_may_come_back_as_a_reference_of_its_own_class() -> None:
+    kept = {7: Money(Decimal(1), "EUR")}
+
+    @dataclass(frozen=True)
+    class Ticket:
+        number: int
+
+    register_type(
+        Money,
+        name="money",
+        encode=lambda value: value.number if isinstance(value, Ticket) else 7,
+        decode=Ticket,
+        stand_in=Ticket,
+    )
+    assert round_trip(kept[7]) == Ticket(7)
+    assert DEFAULT_CODEC.encode_value(Ticket(7)) == DEFAULT_CODEC.encode_value(kept[7])
+    assert current_types().refer(DEFAULT_CODEC.encode_value([kept[7]]))
+    assert not current_types().refer(DEFAULT_CODEC.encode_value(['"$:money":', "$:money"]))
