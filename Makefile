@@ -51,12 +51,14 @@ $(eval FOUND := $(shell $(FIND_PYTHON)))
 $(if $(filter !%,$(FOUND)),$(error $(patsubst !%,%,$(FOUND))))
 endef
 
-.PHONY: help demo serve test lint types bench soak docs links clean find-python
+PEERS := dbos langgraph absurd celery
+
+.PHONY: help demo serve test lint types bench bench-setup bench-peers soak docs links clean find-python
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS='...']"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
-	  printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	  printf '  %-12s %s\n' "$$name" "$$text"; done
 
 demo: .venv/.demo ## Kill a run in the middle, resume it and see that nothing ran twice
 	@$(PYTHON) manage.py demo $(ARGS)
@@ -75,8 +77,13 @@ lint: .venv/.dev ## Check style, format and the direction of imports
 types: .venv/.dev ## Check the types of both packages
 	@$(PYTHON) -m mypy fluxio fluxio_django
 
-bench: .venv/.dev ## Measure, each figure beside its floor
-	@$(PYTHON) -m benchmarks $(ARGS)
+bench: .venv/.dev ## Measure, each figure beside its floor (ten minutes)
+	@$(PYTHON) -m benchmarks --out .bench/results $(ARGS)
+
+bench-setup: $(PEERS:%=.bench/%/.made) ## Make an environment for each library we compare with
+
+bench-peers: bench-setup .venv/.dev ## Measure, with those libraries by turns
+	@$(PYTHON) -m benchmarks --peers all --out .bench/results $(ARGS)
 
 soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours)
 	@$(PYTHON) -m pytest -m soak --timeout=0 $(ARGS)
@@ -88,7 +95,7 @@ links: .venv/.docs ## Ask every address that the documentation links to; needs a
 	@$(PYTHON) -m sphinx -q -b linkcheck docs docs/_build/links
 
 clean: ## Remove everything these targets made
-	rm -rf .venv .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist docs/_build htmlcov .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -106,6 +113,12 @@ find-python:
 .venv/.demo .venv/.dev .venv/.docs: .venv/.%: pyproject.toml .venv/.made
 	@echo "Installing what '$*' needs into .venv"
 	@$(PIP) install --editable . --group $*
+	@touch $@
+
+.bench/%/.made: benchmarks/peers/requirements/%.txt .venv/.made
+	@echo "Making an environment for $* in .bench/$*"
+	@$(PYTHON) -m venv --clear .bench/$*
+	@.bench/$*/bin/python -m pip -qq --disable-pip-version-check --no-input install -r $<
 	@touch $@
 
 .venv/.mariadb: .venv/.dev

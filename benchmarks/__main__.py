@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 import argparse
-import json
-from statistics import median
+import sys
+from pathlib import Path
 
-from benchmarks.project import set_up
+from benchmarks import report
+from benchmarks.measuring import Result, measure
+from benchmarks.peers import PEERS, Peer, peers_that_are_ready
+from benchmarks.project import about, set_up
+from benchmarks.workload import Workload
+from benchmarks.workloads import chosen_workloads
 
 
 def main() -> None:
     """Measure, print a table, and with --json one last line for programs."""
+    options = _options()
+    set_up()
+    facts = about()
+    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    names = options.only.split(",") if options.only else None
+    peers = peers_that_are_ready(_peer_names(options.peers)) if options.peers else {}
+    results = []
+    try:
+        for workload in chosen_workloads(names):
+            results.append(_measured(workload, peers, options.rounds))
+    finally:
+        for peer in peers.values():
+            peer.close()
+    print(f"\n{report.table(results)}\n\n{report.notes(results)}")
+    if options.out:
+        folder = Path(options.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = f"{report.table(results)}\n\n{report.notes(results)}\n"
+        (folder / "results.md").write_text(shown, encoding="utf-8")
+        (folder / "results.json").write_text(report.document(results, facts), encoding="utf-8")
+    if options.json:
+        print(report.one_line(results))
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", default="", help="names of workloads, e.g. W1,W6")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions, at least 3")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    options = parser.parse_args()
-    database = set_up()
-    from benchmarks.workloads import all_workloads, growing_bytes
-
-    wanted = set(options.only.split(",")) if options.only else None
-    chosen = [work for work in all_workloads() if wanted is None or work.name in wanted]
-    print(f"on {database}, {options.rounds} rounds, ours and the floor by turns\n")
-    print(f"{'':4} {'ours: median (min-max)':>28} {'floor: median (min-max)':>28} {'ratio':>6}")
-    results = []
-    for work in chosen:
-        work.ours(), work.floor()
-        pairs = [(work.floor(), work.ours()) for _ in range(max(3, options.rounds))]
-        floors, ours = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        ratio = median(ours) / median(floors)
-        print(f"{work.name:4} {_spread(ours, work.unit)} {_spread(floors, work.unit)} {ratio:6.2f}")
-        print(f"     {work.title}")
-        if work.name == "W3":
-            print(f"     payloads written: {growing_bytes() / 1e6:.2f} MB")
-        results.append(
-            {
-                "workload": work.name,
-                "value": median(ours),
-                "floor": median(floors),
-                "ratio": ratio,
-                "unit": work.unit,
-            }
-        )
-    if options.json:
-        print(json.dumps({"results": results}))
+    parser.add_argument("--out", default="", help="a folder for results.md and results.json")
+    known = ", ".join(PEERS)
+    parser.add_argument("--peers", default="", help=f"all, or some of {known} (make bench-setup)")
+    return parser.parse_args()
 
 
-def _spread(figures: list[float], unit: str) -> str:
-    text = f"{median(figures):.1f} {unit} ({min(figures):.1f}-{max(figures):.1f})"
-    return f"{text:>28}"
+def _peer_names(given: str) -> list[str]:
+    return list(PEERS) if given == "all" else given.split(",")
+
+
+def _measured(workload: Workload, peers: dict[str, Peer], rounds: int) -> Result:
+    print(f"{workload.name}: {workload.title}", file=sys.stderr, flush=True)
+    able = {
+        name: peer.measure_of(workload.name) for name, peer in peers.items() if peer.can(workload)
+    }
+    result = measure(workload, able, rounds)
+    print(f"    {result.ratio:.2f} (goal {workload.goal})", file=sys.stderr, flush=True)
+    return result
 
 
 main()

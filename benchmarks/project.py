@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import platform
+import shutil
 import tempfile
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,37 +18,92 @@ from django.conf import settings
 from django.core.management import call_command
 
 DEFAULT_URL = "postgres://postgres@127.0.0.1:5432/postgres"
-_NAME = "fluxio_bench"
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+_NAME = f"fluxio_bench_{os.getpid()}"
 
 
-def set_up() -> str:
-    """Configure Django, make the tables, and give the kind of database that is used."""
-    url = urlsplit(os.environ.get("FLUXIO_BENCH_URL", DEFAULT_URL))
-    database = _postgresql(url) or _sqlite()
+def set_up() -> None:
+    """Configure Django and make the tables: in PostgreSQL as `default`, and in a file of SQLite."""
     settings.configure(
-        DATABASES={"default": database},
+        DATABASES={"default": _postgresql() or _sqlite("default"), "sqlite": _sqlite("sqlite")},
         INSTALLED_APPS=[
+            "django.contrib.admin",
             "django.contrib.auth",
             "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
             "fluxio_django",
         ],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF="benchmarks.urls",
+        STATIC_URL="static/",
         USE_TZ=True,
         SECRET_KEY="only for benchmarks",
     )
     django.setup()
-    call_command("migrate", verbosity=0)
-    return str(database["ENGINE"]).rpartition(".")[2]
+    for alias in settings.DATABASES:
+        call_command("migrate", verbosity=0, database=alias)
 
 
-def _postgresql(url: Any) -> dict[str, Any] | None:
+def about() -> dict[str, str]:
+    """What the figures were measured on."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT current_setting('server_version'), current_setting('fsync')")
+            version, fsync = cursor.fetchone()
+            database = f"PostgreSQL {version.split()[0]} (fsync {fsync})"
+        else:
+            database = connection.display_name
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "database": database,
+        "Python": platform.python_version(),
+        "Django": django.get_version(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+@cache
+def redis_url() -> str | None:
+    """Where Redis answers, None where it does not."""
+    url = os.environ.get("FLUXIO_BENCH_REDIS_URL", DEFAULT_REDIS_URL)
+    try:
+        import redis
+
+        redis.Redis.from_url(url, socket_connect_timeout=2).ping()
+    except Exception:  # noqa: BLE001 - no client, no server, no permission: all mean "not here"
+        return None
+    return url
+
+
+def _postgresql() -> dict[str, Any] | None:
     try:
         import psycopg
 
-        with psycopg.connect(url.geturl(), autocommit=True, connect_timeout=3) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {_NAME}")
-            connection.execute(f"CREATE DATABASE {_NAME}")
+        fresh_database(_NAME)
     except (ImportError, psycopg.Error):
         return None
+    url = urlsplit(server_url(_NAME))
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": _NAME,
@@ -54,12 +114,37 @@ def _postgresql(url: Any) -> dict[str, Any] | None:
     }
 
 
-def _sqlite() -> dict[str, Any]:
+def _sqlite(name: str) -> dict[str, Any]:
+    folder = tempfile.mkdtemp(prefix="fluxio-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": Path(tempfile.mkdtemp()) / "bench.sqlite3",
+        "NAME": Path(folder) / f"{name}.sqlite3",
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
     }
+
+
+def server_url(database: str) -> str:
+    """The URL of a database on the server that the benchmarks use."""
+    url = urlsplit(os.environ.get("FLUXIO_BENCH_URL", DEFAULT_URL))
+    return url._replace(scheme="postgresql", path=f"/{database}").geturl()
+
+
+def fresh_database(name: str) -> str:
+    """Make an empty database on that server, which vanishes with this process; gives its URL."""
+    _recreate(name, anew=True)
+    atexit.register(_recreate, name, anew=False)
+    return server_url(name)
+
+
+def _recreate(name: str, *, anew: bool) -> None:
+    import psycopg
+
+    url = os.environ.get("FLUXIO_BENCH_URL", DEFAULT_URL)
+    with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        if anew:
+            connection.execute(f"CREATE DATABASE {name}")
