@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +23,7 @@ from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
 from fluxio_django.handles import RunHandle
 from fluxio_django.limits import NO_LIMITS, Limits
+from fluxio_django.progress import board
 from fluxio_django.queueing import Wish, enqueue
 from fluxio_django.store import DjangoStore
 from fluxio_django.tables import Tables, hop
@@ -180,6 +182,13 @@ class DjangoPipeline(Pipeline):
     def shown_sync(self, run_id: str, at: Moment = None) -> Context:
         """Do as `state_sync`, for showing: model instances are left as references."""
         return Context.create(self._sync(self._runs().reader.values)(run_id, at))
+
+    def _watchers(self, watch: Watchers | None) -> Watchers:
+        watchers = super()._watchers(watch)
+        if not self.durable or not isinstance(self.checkpoint_store, DjangoStore):
+            return watchers
+        tables = self.checkpoint_store.tables
+        return replace(watchers, report=board.sink(tables, watchers.report))
 
     def _sync(
         self,

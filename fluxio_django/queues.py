@@ -20,6 +20,9 @@ Instance = TypeVar("Instance", bound=models.Model, covariant=True)
 FIRST_GRACE_SECONDS = 30.0
 """How long a message may take to reach a worker before the sweep sends another one."""
 _MOST_DOUBLINGS = 10
+LONGEST_DELAY_OF_MESSAGES = 300.0
+"""Seconds a message may be put off; what has to wait longer is left to the sweep."""
+_LARGEST_COUNT = 2**63 - 1
 
 DUE = Q(due_at__lte=DatabaseTime())
 AVAILABLE = Q(available_at__lte=DatabaseTime()) | Q(available_at__isnull=True)
@@ -166,6 +169,19 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         found = waiting.values_list("run_id", "queue", "priority")
         return [Ticket(run_id=row[0], queue=row[1], priority=row[2]) for row in found]
 
+    def tell_progress(self, run_id: str, step: str, words: tuple[int, int | None, str]) -> None:
+        """Note how far a step says it is, if the run is still at it, or waits for its branch."""
+        done, total, note = words
+        parts = step.split("/")
+        around = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+        executed = self.filter(run_id=run_id, status=RunStatus.RUNNING.value, step__in=around)
+        executed.update(
+            progress_done=_countable(done),
+            progress_total=None if total is None else _countable(total),
+            progress_note=storable(note)[:200],
+            progress_at=DatabaseTime(),
+        )
+
     def lapsed(self) -> Self:
         """Runs whose owner let the lease expire, by the clock of the database."""
         return self.filter(LAPSED, status=RunStatus.RUNNING.value)
@@ -240,9 +256,15 @@ def place_facts(place: Place) -> dict[str, Any]:
 
 
 def _queued(delay: float) -> dict[str, Any]:
+    grace = FIRST_GRACE_SECONDS if delay <= LONGEST_DELAY_OF_MESSAGES else 0.0
     return {
         "available_at": DatabaseTime(delay),
-        "due_at": DatabaseTime(delay + FIRST_GRACE_SECONDS),
+        "due_at": DatabaseTime(delay + grace),
         "dispatches": 0,
         "held_back": "",
     }
+
+
+def _countable(number: int) -> int:
+    """A number that fits its column; a stage may count in whatever it likes."""
+    return max(-_LARGEST_COUNT, min(int(number), _LARGEST_COUNT))

@@ -89,8 +89,11 @@ def _drive(tables: Tables, standing: Standing) -> Executed:
         logger.warning("%s", problem)
     except FluxioError as problem:
         logger.error("Run %s: %s", record.run_id, problem)
-    except Exception:
-        logger.exception("Run %s failed.", record.run_id)
+    except Exception:  # noqa: BLE001 - whatever a stage raised; the row has all of it
+        # As it is recorded: what is hidden there must not show in a log.
+        failed = surely(tables.alias, lambda: tables.runs.seen(record.run_id))
+        told = "it is recorded no more" if failed is None else failed.record.error
+        logger.error("Run %s failed: %s", record.run_id, told)
     return Executed.DONE
 
 

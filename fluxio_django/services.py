@@ -31,6 +31,7 @@ from fluxio_django.faults import surely
 from fluxio_django.handles import RunHandle
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.progress import Progress, progress_of
 from fluxio_django.queueing import Wish
 from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun, storable
@@ -154,6 +155,14 @@ def state(run_id: str, at: Moment = None) -> Context:
 def provenance(run_id: str) -> dict[str, int]:
     """For each key of a run's context, the sequence of the row that set it last."""
     return Log.open(run_id, _rows(run_id)).provenance()
+
+
+def progress(run: Run) -> Progress | None:
+    """How far the step that a run is at says it is; None where it says nothing.
+
+    It is what the row held when `run` was read: read it again for news.
+    """
+    return progress_of(run)
 
 
 def is_interrupted(run: Run) -> bool:

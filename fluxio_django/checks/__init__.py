@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Tags, register
 from fluxio_django.checks.access import check_visibility
 from fluxio_django.checks.commits import check_commits
 from fluxio_django.checks.databases import check_database_settings
+from fluxio_django.checks.dispatch import check_dispatcher
 from fluxio_django.checks.settings import check_settings
 from fluxio_django.checks.stores import check_store
 
@@ -20,7 +21,13 @@ __all__ = ["DATABASE", "SETUP", "register_checks"]
 
 Check = Callable[..., list[CheckMessage]]
 
-SETUP: tuple[Check, ...] = (check_settings, check_store, check_database_settings, check_visibility)
+SETUP: tuple[Check, ...] = (
+    check_settings,
+    check_store,
+    check_database_settings,
+    check_visibility,
+    check_dispatcher,
+)
 DATABASE: tuple[Check, ...] = (check_commits,)
 
 

@@ -19,9 +19,13 @@ class CheckID(Enum):
     UNKNOWN_DATABASE = "fluxio.E004", "FLUXIO['DATABASE'] is no alias of DATABASES."
     UNFIT_DATABASE = "fluxio.E005", "Runs cannot be kept in a database of this kind."
     NO_VISIBILITY = "fluxio.E006", "FLUXIO['VISIBLE_TO'] leads to no function."
+    NO_DISPATCHER = "fluxio.E007", "What FLUXIO['DISPATCHER'] needs is not installed."
 
     UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
     COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."
+    SHORT_VISIBILITY = "fluxio.W003", "Redis delivers a message again while its stage may run."
+    PICKLED_MESSAGES = "fluxio.W004", "Celery accepts pickled messages."
+    NO_BROKER = "fluxio.W005", "FLUXIO['DISPATCHER'] is 'celery', but Celery has no broker."
 
     def __init__(self, id: str, says: str) -> None:
         self.id = id

@@ -8,6 +8,7 @@ from fluxio_django.conf import settings
 from fluxio_django.queues import Ticket
 
 EXECUTE = "fluxio.execute"
+SWEEP = "fluxio.sweep"
 
 
 class CeleryDispatcher:
@@ -31,5 +32,6 @@ class CeleryDispatcher:
             queue=None if usual else ticket.queue,
             countdown=ticket.delay or None,
             ignore_result=True,
+            serializer="json",
             retry=False,
         )

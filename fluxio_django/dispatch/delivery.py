@@ -14,7 +14,7 @@ from fluxio.errors import ConfigurationError
 from fluxio_django.conf import settings
 from fluxio_django.dispatch.base import Dispatcher
 from fluxio_django.dispatch.inline import EagerDispatcher, inline
-from fluxio_django.queues import Ticket
+from fluxio_django.queues import LONGEST_DELAY_OF_MESSAGES, Ticket
 from fluxio_django.tables import Tables
 
 logger = logging.getLogger("fluxio.dispatch")
@@ -44,10 +44,15 @@ def deliver_after_commit(tickets: Sequence[Ticket], *, using: str) -> Delivery:
 
 
 def deliver(tickets: Sequence[Ticket], *, using: str, delivery: Delivery | None = None) -> Delivery:
-    """Hand tickets over now. Runs that no dispatcher took stay queued for the next sweep."""
+    """Hand tickets over now. Runs that no dispatcher took stay queued for the next sweep.
+
+    So do those that are put off for long: no broker, and no thread, should have to keep them.
+    """
     told = delivery or Delivery()
     told.attempted = True
     for ticket in tickets:
+        if ticket.delay > LONGEST_DELAY_OF_MESSAGES:
+            continue
         try:
             dispatcher_named(settings().dispatcher).dispatch(ticket)
         except Exception as problem:  # noqa: BLE001 - whatever a broker's client raises

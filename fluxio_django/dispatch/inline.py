@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
+import heapq
 import logging
+import os
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
-from threading import BoundedSemaphore, Lock, Timer
 
 from django.db import connections, transaction
 
@@ -22,24 +25,40 @@ Work = Callable[[], object]
 
 _THREADS = 2
 _MOST_WAITING = 10_000
+_IDLE_SECONDS = 5.0
 
 
 class TooMuchWaitingError(FluxioError):
     """The threads of this process have more to do than they should; the run stays queued."""
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class _PutOff:
+    """Work whose time is still to come, by the monotonic clock."""
+
+    due: float
+    number: int
+    work: Work = field(compare=False)
+    run_id: str = field(compare=False)
+
+
 class InlineDispatcher:
     """Does the work in a few threads of this process, each with database connections of its own.
 
     Whatever is waiting when the process ends normally is still done; what is put off until later,
-    and what a kill leaves behind, is found by the sweep.
+    and what a kill leaves behind, is found by the sweep. A thread ends when there was nothing to do
+    for a few seconds.
     """
 
     def __init__(self, threads: int = _THREADS, most_waiting: int = _MOST_WAITING) -> None:
-        self._threads = threads
-        self._room = BoundedSemaphore(most_waiting)
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = Lock()
+        self._most_threads = threads
+        self._most_waiting = most_waiting
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Work, str]] = deque()
+        self._put_off: list[_PutOff] = []
+        self._number = 0
+        self._threads = self._busy = 0
+        self._is_ending = False
 
     def dispatch(self, ticket: Ticket) -> None:
         """Queue the run for a thread, now or when its time has come.
@@ -48,49 +67,73 @@ class InlineDispatcher:
             TooMuchWaitingError: too many are queued already.
         """
         work = partial(execute, ticket.run_id)
-        if ticket.delay <= 0:
-            self.perform(work, ticket.run_id)
-            return
-        timer = Timer(ticket.delay, self.perform, [work, ticket.run_id])
-        timer.daemon = True
-        timer.start()
+        self.perform(work, ticket.run_id, delay=ticket.delay)
 
-    def perform(self, work: Work, run_id: str) -> None:
+    def perform(self, work: Work, run_id: str, *, delay: float = 0.0) -> None:
         """Queue work for a thread; its failure is logged and stands in the run's row.
 
         Raises:
             TooMuchWaitingError: too much is queued already.
         """
-        if not self._room.acquire(blocking=False):
-            raise TooMuchWaitingError(
-                f"Run {run_id!r} has to wait: the threads of this process have too much to do."
-            )
-        try:
-            self._executor().submit(self._in_thread, work, run_id)
-        except BaseException:
-            self._room.release()
-            raise
+        with self._changed:
+            if len(self._waiting) + len(self._put_off) >= self._most_waiting:
+                raise TooMuchWaitingError(
+                    f"Run {run_id!r} has to wait: the threads of this process have too much to do."
+                )
+            if delay > 0:
+                self._number += 1
+                due = time.monotonic() + delay
+                heapq.heappush(self._put_off, _PutOff(due, self._number, work, run_id))
+            else:
+                self._waiting.append((work, run_id))
+            self._see_to_threads()
+            self._changed.notify()
 
     def drain(self) -> None:
-        """Wait until everything handed over so far is done."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=True)
+        """Wait until everything handed over so far is done; what is put off is not waited for."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._busy)
 
-    def _in_thread(self, work: Work, run_id: str) -> None:
-        try:
-            _guarded(work, run_id)
-        finally:
-            self._room.release()
-            connections.close_all()
+    def end(self) -> None:
+        """Drain, and let the threads go; called when the process ends."""
+        self._is_ending = True
+        self.drain()
+        with self._changed:
+            self._changed.notify_all()
 
-    def _executor(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, "fluxio-inline")
-                atexit.register(self.drain)
-            return self._pool
+    def _see_to_threads(self) -> None:
+        idle = self._threads - self._busy
+        if idle < len(self._waiting) + bool(self._put_off) and self._threads < self._most_threads:
+            _end_with_process(self)
+            self._threads += 1
+            threading.Thread(target=self._serve, name="fluxio-inline", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            try:
+                _guarded(*task)
+            finally:
+                connections.close_all()
+                with self._changed:
+                    self._busy -= 1
+                    self._changed.notify_all()
+
+    def _next(self) -> tuple[Work, str] | None:
+        """The next thing to do, None when this thread may end."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                while self._put_off and self._put_off[0].due <= now:
+                    ripe = heapq.heappop(self._put_off)
+                    self._waiting.append((ripe.work, ripe.run_id))
+                if self._waiting:
+                    self._busy += 1
+                    return self._waiting.popleft()
+                pause = self._put_off[0].due - now if self._put_off else _IDLE_SECONDS
+                woken = not self._is_ending and self._changed.wait(pause)
+                if self._is_ending or not (woken or self._put_off or self._waiting):
+                    self._threads -= 1
+                    return None
 
 
 class EagerDispatcher:
@@ -120,3 +163,26 @@ def _guarded(work: Work, run_id: str) -> None:
         work()
     except Exception:  # whatever a stage raised stands in the run's row already
         logger.exception("Run %s failed.", run_id)
+
+
+_ending: set[int] = set()
+
+
+def _end_with_process(dispatcher: InlineDispatcher) -> None:
+    """Have what waits done before the interpreter shuts down.
+
+    `atexit` comes too late: by then no executor takes work any more, and a run with coroutines
+    needs one. Functions registered here are called while everything still works.
+    """
+    if id(dispatcher) not in _ending:
+        _ending.add(id(dispatcher))
+        threading._register_atexit(dispatcher.end)  # type: ignore[attr-defined]
+
+
+def _forget_after_fork() -> None:
+    """A child process has no such threads, and its parent does what waits."""
+    _ending.clear()
+    inline.__init__()  # type: ignore[misc]
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

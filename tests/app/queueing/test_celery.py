@@ -1,0 +1,121 @@
+"""What goes to a Celery worker, and what it does with it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery import current_app as project
+
+from fluxio.types import RunStatus
+from fluxio_django import recovery, tasks
+from fluxio_django.models import Run
+from fluxio_django.pipeline import DjangoPipeline
+from tests.app.queueing.shop import executed, registered
+
+CANARY = "canary-4711-secret"
+
+
+@pytest.fixture
+def celery(database: str, settings: Any) -> Iterator[Celery]:
+    """The project's Celery application on a broker in memory; runs are kept in one database."""
+    settings.FLUXIO = {
+        "DISPATCHER": "celery",
+        "DATABASE": database,
+        "QUEUES": ["default", "slow"],
+    }
+    before = project._get_current_object()
+    app = Celery("shop", broker="memory://", set_as_current=True)
+    for queue in ("celery", "slow"):
+        received(app, queue)  # a broker in memory outlives the applications that use it
+    yield app
+    app.close()
+    before.set_current()
+
+
+@pytest.fixture
+def checkout(celery: Celery) -> Iterator[DjangoPipeline]:
+    with registered() as pipeline:
+        yield pipeline
+
+
+def received(app: Celery, queue: str = "celery") -> list[tuple[dict[str, Any], str]]:
+    """The headers and the text of all messages in a queue, which is empty then."""
+    messages = []
+    with app.connection_for_read() as connection:
+        channel = connection.default_channel
+        while (message := channel.basic_get(queue)) is not None:
+            messages.append((message.headers, message.body))
+            message.ack()
+    return messages
+
+
+def test_a_message_carries_the_id_of_the_run_and_nothing_of_its_context(
+    celery: Celery, checkout: DjangoPipeline
+) -> None:
+    checkout.enqueue_sync({"order": 7, "note": CANARY}, "order")
+    ((headers, body),) = received(celery)
+    arguments, named, options = json.loads(body)
+    assert (headers["task"], arguments, named) == (tasks.EXECUTE, ["order"], {})
+    assert headers["ignore_result"] is True
+    assert CANARY not in repr((headers, body, options))
+
+
+def test_other_queues_go_to_the_celery_queue_of_their_name(
+    celery: Celery, checkout: DjangoPipeline
+) -> None:
+    checkout.enqueue_sync({"order": 7}, "order", queue="slow")
+    assert len(received(celery, "slow")) == 1
+    assert received(celery) == []
+
+
+def test_a_countdown_is_left_to_the_broker_when_it_is_short_and_to_the_sweep_when_it_is_long(
+    celery: Celery, checkout: DjangoPipeline, database: str
+) -> None:
+    checkout.enqueue_sync({"order": 1}, "soon", countdown=60)
+    checkout.enqueue_sync({"order": 2}, "tomorrow", countdown=86_400)
+    ((headers, body),) = received(celery)
+    assert json.loads(body)[0] == ["soon"]
+    assert headers["eta"] is not None
+    late = Run.objects.using(database).get(run_id="tomorrow")
+    assert late.due_at == late.available_at
+
+
+def test_the_task_executes_the_run_and_a_duplicate_does_nothing(
+    celery: Celery, checkout: DjangoPipeline, database: str
+) -> None:
+    checkout.enqueue_sync({"order": 7}, "order")
+    tasks.execute("order")
+    tasks.execute("order")
+    assert Run.objects.using(database).get().status == RunStatus.SUCCEEDED
+    assert len(executed) == 2
+
+
+def test_a_message_is_only_done_with_when_the_run_is(celery: Celery) -> None:
+    task = celery.tasks[tasks.EXECUTE]
+    assert (task.acks_late, task.reject_on_worker_lost) == (True, True)
+    assert (task.ignore_result, task.serializer) == (True, "json")
+
+
+def test_a_stage_that_fails_fails_its_run_and_not_the_task(
+    celery: Celery, checkout: DjangoPipeline, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkout.enqueue_sync({"order": 7, "card": "refused"}, "order")
+    assert celery.tasks[tasks.EXECUTE].apply(args=["order"]).successful()
+    assert Run.objects.using(database).get().status == RunStatus.FAILED
+    assert "Run order failed" in caplog.text
+
+
+def test_the_sweep_that_beat_asks_for_sends_lost_messages_again(
+    celery: Celery, checkout: DjangoPipeline, database: str, settings: Any
+) -> None:
+    settings.FLUXIO = {**settings.FLUXIO, "SWEEP_SECONDS": 7}
+    checkout.enqueue_sync({"order": 7}, "order")
+    assert len(received(celery)) == 1
+    Run.objects.using(database).update(due_at="2000-01-01T00:00:00+00:00")
+    (entry,) = tasks.beat_schedule().values()
+    assert entry["schedule"] == 7
+    celery.tasks[entry["task"]].apply()
+    assert len(received(celery)) == 1
+    assert recovery.sweep(database) == recovery.Swept()

@@ -1,0 +1,122 @@
+"""The threads of this process: bounded, in order, drained at the end of the process."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fluxio_django.dispatch.inline import InlineDispatcher, TooMuchWaitingError
+
+ROOT = Path(__file__).parents[3]
+SECONDS = 20.0
+
+
+@pytest.fixture
+def closed() -> Iterator[threading.Event]:
+    """A door that work waits at; it is opened at the end whatever happened."""
+    door = threading.Event()
+    yield door
+    door.set()
+
+
+def test_no_more_threads_work_than_are_allowed(closed: threading.Event) -> None:
+    dispatcher = InlineDispatcher(threads=2)
+    at_work, names = threading.Barrier(3), set()
+
+    def work() -> None:
+        names.add(threading.current_thread())
+        at_work.wait(SECONDS)
+
+    for number in range(4):
+        dispatcher.perform(work, str(number))
+    at_work.wait(SECONDS)
+    at_work.wait(SECONDS)
+    dispatcher.drain()
+    assert len(names) == 2
+
+
+def test_too_much_work_is_refused_and_the_rest_is_done(closed: threading.Event) -> None:
+    dispatcher, done = InlineDispatcher(threads=1, most_waiting=2), []
+    started = threading.Event()
+
+    def first() -> None:
+        started.set()
+        closed.wait(SECONDS)
+
+    dispatcher.perform(first, "first")
+    started.wait(SECONDS)
+    for name in ("second", "third"):
+        dispatcher.perform(lambda name=name: done.append(name), name)
+    with pytest.raises(TooMuchWaitingError, match="'fourth' has to wait"):
+        dispatcher.perform(lambda: done.append("fourth"), "fourth")
+    closed.set()
+    dispatcher.drain()
+    assert done == ["second", "third"]
+
+
+def test_work_that_fails_takes_no_thread_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher, done = InlineDispatcher(threads=1), []
+    dispatcher.perform(lambda: 1 / 0, "broken")
+    dispatcher.perform(lambda: done.append("next"), "next")
+    dispatcher.drain()
+    assert done == ["next"]
+    assert "Run broken failed." in caplog.text
+
+
+def test_work_that_is_put_off_waits_in_no_thread_of_its_own_and_comes_in_order() -> None:
+    dispatcher, done, last = InlineDispatcher(threads=1), [], threading.Event()
+    before = threading.active_count()
+    dispatcher.perform(lambda: (done.append("late"), last.set()), "late", delay=0.06)
+    dispatcher.perform(lambda: done.append("soon"), "soon", delay=0.03)
+    dispatcher.perform(lambda: done.append("now"), "now")
+    assert threading.active_count() <= before + 1
+    assert last.wait(SECONDS)
+    assert done == ["now", "soon", "late"]
+
+
+# Coroutines need executors, which the interpreter takes away early in its shutdown.
+PROGRAM = """
+import django, os
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "fluxio_django"],
+    DATABASES={"default": {
+        "ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["NAME"],
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+    }},
+    USE_TZ=True,
+)
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from fluxio import Pipeline, stage
+from fluxio_django import pipelines, register
+
+@stage(version="1")
+async def slow(ctx):
+    import asyncio
+    await asyncio.sleep(0.05)
+    print("done", ctx["number"], flush=True)
+    return ctx
+
+register("slow", Pipeline([slow], durable=True))
+for number in range(5):
+    pipelines["slow"].enqueue_sync({"number": number})
+"""
+
+
+def test_what_waits_when_the_process_ends_is_still_done(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={"NAME": str(tmp_path / "runs.sqlite3"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.stderr == ""
+    assert sorted(ended.stdout.split("\n")) == ["", *(f"done {number}" for number in range(5))]
