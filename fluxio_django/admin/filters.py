@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from fluxio_django import services
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import PipelineVersion, Run
 
-MOST_LISTED = 10_000
-"""How many runs a list pages through; beyond that, filters and the search are faster ways."""
-
 INTERRUPTED = "interrupted"
 
-if TYPE_CHECKING:
-    Pages = Paginator[QuerySet[Any]]
-else:
-    Pages = Paginator
+MOST_VERSIONS = 20
+MOST_ERRORS = 15
+
+_FAILURES_LOOKED_AT = 500
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -49,30 +45,71 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(status=chosen) if chosen in RunStatus.values else queryset.none()
 
 
-class PipelineFilter(admin.SimpleListFilter):
+class _ExactFilter(admin.SimpleListFilter):
+    """By a column that is compared exactly; what was chosen is always among the choices."""
+
+    parameter_name = ""
+
+    def names(self, request: HttpRequest, model_admin: Any, chosen: Any) -> list[str]:
+        """What can be chosen; `chosen` is what all filters of the page were given."""
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The names, which are their own labels."""
+        found = self.names(request, model_admin, request.GET)
+        given = request.GET.get(self.parameter_name)
+        # Without a choice Django leaves a filter out, and with it what it was asked for.
+        if given is not None and given not in found:
+            found = [*found, given]
+        return [(name, name if name.isprintable() else "…") for name in found]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The records that hold exactly what was chosen."""
+        chosen = self.value()
+        if chosen is None:
+            return queryset
+        if not chosen.isprintable():
+            return queryset.none()
+        return queryset.filter(**{self.parameter_name: chosen})
+
+
+class PipelineFilter(_ExactFilter):
     """By pipeline, of those that have run here."""
 
     title = _("pipeline")
     parameter_name = "pipeline"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+    def names(self, request: HttpRequest, model_admin: Any, chosen: Any) -> list[str]:
         """The names, from the table of versions, which is small."""
         versions = PipelineVersion.objects.using(services.database()).order_by("pipeline")
-        return [(name, name) for name in versions.values_list("pipeline", flat=True).distinct()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The records of the chosen pipeline."""
-        chosen = self.value()
-        if chosen is None:
-            return queryset
-        return queryset.filter(pipeline=chosen) if chosen.isprintable() else queryset.none()
+        return list(versions.values_list("pipeline", flat=True).distinct())
 
 
-class BoundedPaginator(Pages):
-    """Counts no further than `MOST_LISTED`, for counting a million rows would take long."""
+class VersionFilter(_ExactFilter):
+    """By version, once a pipeline was chosen: all versions of all pipelines are too many."""
 
-    @cached_property
-    def count(self) -> int:
-        """How many there are, `MOST_LISTED` at most."""
-        listed: Any = self.object_list
-        return int(listed.order_by().values("pk")[:MOST_LISTED].count())
+    title = _("version")
+    parameter_name = "version"
+
+    def names(self, request: HttpRequest, model_admin: Any, chosen: Any) -> list[str]:
+        """The newest versions of the chosen pipeline."""
+        pipeline = chosen.get(PipelineFilter.parameter_name)
+        if not pipeline or not pipeline.isprintable():
+            return []
+        versions = PipelineVersion.objects.using(services.database()).filter(pipeline=pipeline)
+        newest = versions.order_by("-first_seen", "-id")
+        return list(newest.values_list("version", flat=True)[:MOST_VERSIONS])
+
+
+class ErrorFilter(_ExactFilter):
+    """By the type of the error, of those that came up lately."""
+
+    title = _("type of error")
+    parameter_name = "error_type"
+
+    def names(self, request: HttpRequest, model_admin: Any, chosen: Any) -> list[str]:
+        """The types among the newest failures this user can see, the most frequent first."""
+        failed = model_admin.get_queryset(request).filter(status=RunStatus.FAILED)
+        newest = failed.order_by("-created_at", "-id")
+        types = newest.values_list("error_type", flat=True)[:_FAILURES_LOOKED_AT]
+        return [name for name, _count in Counter(types).most_common(MOST_ERRORS) if name]

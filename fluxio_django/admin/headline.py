@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
 
-from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from fluxio_django.admin.measures import NOTHING, printable, run_duration_text
+from fluxio_django.admin.measures import NOTHING, age_text, printable, run_duration_text
 from fluxio_django.admin.status import is_interrupted, status_of
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
@@ -22,7 +19,7 @@ def headline_of(run: Run) -> str:
     """The sentence. It shows no value: of an error, it names the type."""
     facts = {
         "step": printable(run.step) or NOTHING,
-        "ago": _ago(run.finished_at or run.updated_at),
+        "ago": age_text(run.finished_at or run.updated_at),
         "took": run_duration_text(run),
         "row": run.head,
         "attempt": run.attempt,
@@ -41,7 +38,7 @@ def headline_of(run: Run) -> str:
         case RunStatus.RUNNING:
             return _("Running for %(took)s, now at step %(step)s.") % facts
         case RunStatus.QUEUED:
-            return _("Queued %(ago)s, waiting for a worker.") % {"ago": _ago(run.created_at)}
+            return _("Queued %(ago)s, waiting for a worker.") % {"ago": age_text(run.created_at)}
         case RunStatus.WAITING:
             return _("Waiting at step %(step)s.") % facts
         case RunStatus.CANCELLED:
@@ -73,9 +70,3 @@ def _death(run: Run) -> str:
         "Given up at step %(step)s after {} takeovers, %(ago)s.",
         run.takeovers,
     ).format(run.takeovers)
-
-
-def _ago(moment: datetime) -> str:
-    if timezone.now() - moment < timedelta(minutes=1):
-        return _("just now")
-    return _("%s ago") % timesince(moment, depth=1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from fluxio_django.models import Run
@@ -45,6 +46,18 @@ def time_text(moment: datetime | None) -> str:
         return ""
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
     return local.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age_text(moment: datetime) -> str:
+    """How long ago a moment is, in one unit: `3 minutes ago`."""
+    if timezone.now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%s ago") % span_text(moment)
+
+
+def span_text(moment: datetime) -> str:
+    """How much time has passed since a moment, in one unit: `3 minutes`."""
+    return timesince(moment, depth=1)
 
 
 def seconds_taken(run: Run) -> float | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
-from django.contrib.contenttypes.models import ContentType
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
@@ -24,6 +23,7 @@ from fluxio_django.admin.rendering import Item, Renderer
 from fluxio_django.admin.rows import Link, RowPresenter, ShownRow
 from fluxio_django.admin.standing import Standing, standing_of
 from fluxio_django.admin.status import Badge, badge_of
+from fluxio_django.admin.subjects import SubjectLinks
 from fluxio_django.log import MOST_BYTES_OF_PAGE, Page, bytes_of_state, read_page
 from fluxio_django.models import Run
 from fluxio_django.redaction import shown_text
@@ -170,8 +170,9 @@ def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fa
         yield Fact(label=_("Lease until"), text=time_text(run.lease_expires_at) or NOTHING)
     if run.requested_by_id is not None:
         yield Fact(label=_("Requested by"), text=_user(run.requested_by_id))
-    if run.subject_id:
-        yield Fact(label=_("Subject"), text=f"{_kind_of_subject(run)} {printable(run.subject_id)}")
+    subject = SubjectLinks(model_admin.admin_site, request).of(run)
+    if subject is not None:
+        yield Fact(label=_("Subject"), text=subject.text, address=subject.address)
     if run.parent:
         yield _parent(model_admin, request, run)
 
@@ -186,13 +187,6 @@ def _user(key: int) -> str:
     # Users may live in another database than runs, so the relation is not followed.
     user = get_user_model()._default_manager.filter(pk=key).first()
     return user.get_username() if user is not None else str(key)
-
-
-def _kind_of_subject(run: Run) -> str:
-    if run.subject_type_id is None:
-        return "?"
-    kind = ContentType.objects.filter(pk=run.subject_type_id).first()
-    return f"{kind.app_label}.{kind.model}" if kind is not None else "?"
 
 
 def _parent(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -18,17 +20,22 @@ from fluxio_django import services
 from fluxio_django.admin.comparison import ComparisonView
 from fluxio_django.admin.confirmation import MOST_RUNS, ConfirmationView
 from fluxio_django.admin.filters import (
-    MOST_LISTED,
-    BoundedPaginator,
+    ErrorFilter,
     PipelineFilter,
     StatusFilter,
+    VersionFilter,
 )
-from fluxio_django.admin.measures import printable, run_duration_text, time_text
+from fluxio_django.admin.keyset import NEWEST_FIRST
+from fluxio_django.admin.listing import SUBJECT, RunChangeList
+from fluxio_django.admin.measures import NOTHING, age_text, printable, run_duration_text, time_text
 from fluxio_django.admin.operations import FORK, OPERATIONS, REPLAY, RESUME, Operation
 from fluxio_django.admin.page import run_page
+from fluxio_django.admin.progress import progress_of
 from fluxio_django.admin.readonly import ReadOnlyAdmin
 from fluxio_django.admin.rights import holds
 from fluxio_django.admin.status import badge_of
+from fluxio_django.admin.subjects import Subject
+from fluxio_django.admin.summary import summary_of
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
 from fluxio_django.visibility import visible_to
@@ -52,24 +59,30 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         "state",
         "pipeline_name",
         "due_step",
+        "about",
         "created",
         "took",
         "attempts",
-        "code_version",
-        "finished",
     ]
-    list_filter = [StatusFilter, PipelineFilter, ("created_at", admin.DateFieldListFilter)]
+    list_filter = [
+        StatusFilter,
+        PipelineFilter,
+        VersionFilter,
+        ("created_at", admin.DateFieldListFilter),
+        ErrorFilter,
+    ]
     allowed_lookups = (
         "status",
         "pipeline",
+        "version",
+        "error_type",
         "created_at__gte",
         "created_at__lt",
         "created_at__isnull",
     )
     search_fields = ["run_id"]
     search_help_text = _("Search by run id, or by how it begins")
-    ordering = ["-created_at", "-id"]
-    paginator = BoundedPaginator
+    ordering = NEWEST_FIRST
     actions = ["resume_selected", "replay_selected", "fork_selected", "diff_selected"]
 
     # --- rights
@@ -95,6 +108,10 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         return self.may(request, Right.DIFF)
 
     # --- look-ups
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunChangeList]:
+        """The list that finds its pages by a cursor."""
+        return RunChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """The runs this user can see at all, with `lapsed`: whether the lease expired."""
@@ -178,7 +195,7 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         """The list of runs."""
         context = {
             "title": _("Runs"),
-            "most_listed": MOST_LISTED,
+            "figures": partial(summary_of, self, request),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
@@ -198,18 +215,30 @@ class RunAdmin(ReadOnlyAdmin[Run]):
 
     @admin.display(description=_("pipeline"))
     def pipeline_name(self, run: Run) -> str:
-        """The pipeline's name."""
-        return run.pipeline
+        """The pipeline's name, and the version that recorded the run, shortened."""
+        version = run.version[:_SHORT_VERSION]
+        return format_html('{}<br><code class="fluxio-quiet">{}</code>', run.pipeline, version)
 
     @admin.display(description=_("step"))
     def due_step(self, run: Run) -> str:
-        """The step that is due, or failed."""
-        return printable(run.step)
+        """The step that is due, or failed, and how far it says it is."""
+        progress = progress_of(run)
+        if progress is None:
+            return printable(run.step)
+        return render_to_string(
+            "admin/fluxio_django/parts/progress.html",
+            {"step": printable(run.step), "progress": progress},
+        )
 
-    @admin.display(description=_("version"))
-    def code_version(self, run: Run) -> str:
-        """The version that recorded the run, shortened."""
-        return run.version[:_SHORT_VERSION]
+    @admin.display(description=_("subject"))
+    def about(self, run: Run) -> str:
+        """What the run is about, with a link to it."""
+        subject: Subject | None = vars(run).get(SUBJECT)
+        if subject is None:
+            return NOTHING
+        if not subject.address:
+            return subject.text
+        return format_html('<a href="{}">{}</a>', subject.address, subject.text)
 
     @admin.display(description=_("attempts"))
     def attempts(self, run: Run) -> int:
@@ -218,13 +247,10 @@ class RunAdmin(ReadOnlyAdmin[Run]):
 
     @admin.display(description=_("created"), ordering="created_at")
     def created(self, run: Run) -> str:
-        """When it was created."""
-        return time_text(run.created_at)[:_TO_THE_MINUTE]
-
-    @admin.display(description=_("finished"))
-    def finished(self, run: Run) -> str:
-        """When it finished."""
-        return time_text(run.finished_at)[:_TO_THE_MINUTE]
+        """When it was created, and how long ago that is."""
+        moment = time_text(run.created_at)[:_TO_THE_MINUTE]
+        age = age_text(run.created_at)
+        return format_html('{}<br><span class="fluxio-quiet">{}</span>', moment, age)
 
     @admin.display(description=_("duration"))
     def took(self, run: Run) -> str:

@@ -1,0 +1,31 @@
+"""How far a stage says it is, while that is still worth something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from fluxio_django.admin.measures import printable
+from fluxio_django.enums import RunStatus
+from fluxio_django.models import Run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownProgress:
+    """What a stage told last; `total` is None where it did not know how much there is."""
+
+    done: int
+    total: int | None
+    text: str
+
+
+def progress_of(run: Run) -> ShownProgress | None:
+    """What the current stage of a running run told; None where it has told nothing yet."""
+    done, told = run.progress_done, run.progress_at
+    if run.status != RunStatus.RUNNING or done is None or told is None or told < run.updated_at:
+        return None
+    total = run.progress_total if run.progress_total and run.progress_total > 0 else None
+    text = _("%(done)d of %(total)d") % {"done": done, "total": total} if total else str(done)
+    note = printable(run.progress_note)
+    return ShownProgress(done=done, total=total, text=f"{text} {note}".rstrip())
