@@ -146,8 +146,26 @@ class Pipeline(Nestable):
             CheckpointVersionError: other code recorded the run; nothing has run.
             RunIDInUseError: the run is being executed elsewhere, or the policy refuses it.
         """
-        runs, watchers = self._runs(), self._watchers(watch)
-        policy = _policy(on_conflict)
+        return await self._invoke(
+            self._runs(),
+            initial,
+            run_id=run_id,
+            resume=resume,
+            on_conflict=on_conflict,
+            watch=watch,
+        )
+
+    async def _invoke(
+        self,
+        runs: Runs,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None,
+        resume: bool,
+        on_conflict: OnConflict | str,
+        watch: Watchers | None,
+    ) -> FinalContext:
+        policy, watchers = _policy(on_conflict), self._watchers(watch)
         if resume:
             if run_id is None:
                 raise ConfigurationError("resume=True needs the run_id of the run to go on with.")

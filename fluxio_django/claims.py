@@ -11,7 +11,7 @@ from fluxio.runtime.owner import is_provably_dead
 from fluxio.store.admission import check_admission, version_changed
 from fluxio.store.base import Claim, Opening, OpenMode, RunRecord
 from fluxio.types import RunStatus
-from fluxio_django.records import SeenRun, record_to_begin
+from fluxio_django.records import NO_NOTE, SeenRun, record_to_begin
 from fluxio_django.tables import Tables
 
 _RACES = 10
@@ -67,7 +67,8 @@ class Admission:
         record = record_to_begin(self._opening, start, randbits(_FIRST_TOKEN_BITS))
         self._unanswered = record.token, RunStatus.QUEUED
         try:
-            begun = self._tables.runs.begin(record, self._opening.lease_seconds, [start])
+            note = self._opening.note or NO_NOTE
+            begun = self._tables.runs.begin(record, self._opening.lease_seconds, [start], note)
         except IntegrityError:
             begun = False
         self._unanswered = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
@@ -15,10 +15,12 @@ from fluxio.diff import Diff
 from fluxio.errors import ConfigurationError
 from fluxio.nodes import NodeType
 from fluxio.pipeline import Pipeline
+from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.history import HistoryEntry
 from fluxio.runtime.loopless import in_loop, run_without_loop
 from fluxio.runtime.reading import Moment
-from fluxio.runtime.runs import Watchers
+from fluxio.runtime.runs import ForkOrder, Watchers
+from fluxio.runtime.streaming import stream_chunks
 from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
 from fluxio_django.handles import RunHandle
@@ -26,6 +28,7 @@ from fluxio_django.limits import NO_LIMITS, Limits
 from fluxio_django.progress import board
 from fluxio_django.queueing import Wish, enqueue
 from fluxio_django.store import DjangoStore
+from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables, hop
 
 Parameters = ParamSpec("Parameters")
@@ -105,7 +108,8 @@ class DjangoPipeline(Pipeline):
 
     def enqueue_as(self, initial: Mapping[str, Any], run_id: str | None, wish: Wish) -> RunHandle:
         """Do as `enqueue`, blocking, with everything that is wished for in one object."""
-        tables, policy, place = self.queue_tables(), wish.policy(), wish.place(self.limits)
+        tables, policy = self.queue_tables(), wish.policy()
+        place = wish.place(tables, self.limits)
         return enqueue(tables, self._runs().opening(initial, run_id), place, policy)
 
     def queue_tables(self) -> Tables:
@@ -114,11 +118,52 @@ class DjangoPipeline(Pipeline):
         Raises:
             ConfigurationError: the pipeline keeps no runs in the database.
         """
+        return self.run_tables("queued")
+
+    def run_tables(self, wanted: str) -> Tables:
+        """Where the pipeline's runs are; `wanted` says what cannot be done where they are not.
+
+        Raises:
+            ConfigurationError: the pipeline keeps no runs in the database.
+        """
         if self.durable and isinstance(self.checkpoint_store, DjangoStore):
             return self.checkpoint_store.tables
         raise ConfigurationError(
-            f"Pipeline {self.name!r} keeps no runs in the database, so none can be queued. Build "
+            f"Pipeline {self.name!r} keeps no runs in the database, so none can be {wanted}. Build "
             "it with durable=True and DjangoStore."
+        )
+
+    async def invoke(
+        self,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        resume: bool = False,
+        on_conflict: OnConflict | str = OnConflict.RESTART,
+        watch: Watchers | None = None,
+        subject: models.Model | None = None,
+        requested_by: models.Model | None = None,
+    ) -> FinalContext:
+        """See `Pipeline.invoke`.
+
+        A new run is linked to `subject`, a saved model instance that it is about, and to
+        `requested_by`, the user who wants it; a run that goes on keeps the links it has.
+
+        Raises:
+            ConfigurationError: one of them has not been saved, or the pipeline keeps no runs in the
+                database.
+        """
+        runs = self._runs()
+        if subject is not None or requested_by is not None:
+            tables = self.run_tables("linked to anything")
+            runs = replace(runs, note=await hop(note_of, tables, subject, requested_by))
+        return await self._invoke(
+            runs,
+            initial,
+            run_id=run_id,
+            resume=resume,
+            on_conflict=on_conflict,
+            watch=watch,
         )
 
     def invoke_sync(
@@ -129,11 +174,44 @@ class DjangoPipeline(Pipeline):
         resume: bool = False,
         on_conflict: OnConflict | str = OnConflict.RESTART,
         watch: Watchers | None = None,
+        subject: models.Model | None = None,
+        requested_by: models.Model | None = None,
     ) -> FinalContext:
-        """See `Pipeline.invoke`."""
+        """See `invoke`."""
         return self._sync(self.invoke, watch)(
-            initial, run_id=run_id, resume=resume, on_conflict=on_conflict, watch=watch
+            initial,
+            run_id=run_id,
+            resume=resume,
+            on_conflict=on_conflict,
+            watch=watch,
+            subject=subject,
+            requested_by=requested_by,
         )
+
+    def stream(
+        self,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        resume: bool = False,
+        watch: Watchers | None = None,
+        subject: models.Model | None = None,
+        requested_by: models.Model | None = None,
+    ) -> AsyncIterator[Any]:
+        """See `Pipeline.stream`, and `invoke` for the links of a new run."""
+
+        async def start(sink: ChunkSink) -> FinalContext:
+            watchers = replace(watch or Watchers(), chunks=sink)
+            return await self.invoke(
+                initial,
+                run_id=run_id,
+                resume=resume,
+                watch=watchers,
+                subject=subject,
+                requested_by=requested_by,
+            )
+
+        return stream_chunks(start)
 
     async def resume(self, run_id: str, *, watch: Watchers | None = None) -> FinalContext:
         """Go on from the last checkpoint: `invoke({}, run_id=run_id, resume=True)`."""
@@ -148,6 +226,22 @@ class DjangoPipeline(Pipeline):
     ) -> FinalContext:
         """See `Pipeline.replay`."""
         return self._sync(self.replay, watch)(run_id, from_step=from_step, watch=watch)
+
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        as_run_id: str | None = None,
+        patch: Mapping[str, Any] | None = None,
+        watch: Watchers | None = None,
+    ) -> FinalContext:
+        """See `Pipeline.fork`. The fork is about what its source is about."""
+        order = ForkOrder(run_id=run_id, from_step=from_step, as_run_id=as_run_id, patch=patch)
+        runs = self._runs()
+        if self.durable and isinstance(self.checkpoint_store, DjangoStore):
+            runs = replace(runs, note=await hop(self.checkpoint_store.tables.runs.note, run_id))
+        return await runs.fork(order, self._watchers(watch))
 
     def fork_sync(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,12 +33,15 @@ from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.queues import AVAILABLE, Place, QueuedRunQuerySet, Standing, place_facts
 from fluxio_django.records import (
+    NO_NOTE,
     RECORD_FIELDS,
     ROW_FIELDS,
+    Note,
     SeenRun,
     record_of,
     row_of,
     row_parameters,
+    storable,
 )
 from fluxio_django.statements import (
     Statements,
@@ -97,6 +101,13 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
             )
         return None
 
+    def note(self, run_id: str) -> Note:
+        """What was noted of a run besides its record; of an unknown one nothing."""
+        names = ("requested_by_id", "subject_type_id", "subject_id")
+        for facts in self.filter(run_id=run_id).order_by().values(*names):
+            return Note(**facts)
+        return NO_NOTE
+
     def log(self, run_id: str, first: int, last: int | None) -> list[Row]:
         """Rows of a run with `first <= sequence <= last`, ascending; one query.
 
@@ -141,14 +152,19 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
             return int(sequence)
         raise no_checkpoint(run_id)
 
-    def begin(self, record: RunRecord, lease_seconds: float, rows: Sequence[Row]) -> bool:
+    def begin(
+        self, record: RunRecord, lease_seconds: float, rows: Sequence[Row], note: Note = NO_NOTE
+    ) -> bool:
         """Insert a run with its first rows; False, and nothing done, where the id is taken.
 
         On PostgreSQL and MariaDB this is one round trip. Except on PostgreSQL a taken id is an
         IntegrityError.
         """
         connection, statements = self._connection, self._statements
-        run = begin_parameters(record, lease_seconds, connection)
+        user: Any = self.model._meta.get_field("requested_by")
+        user_id = user.get_db_prep_save(note.requested_by_id, connection)
+        note = replace(note, requested_by_id=user_id)
+        run = begin_parameters(record, note, lease_seconds, connection)
         if connection.vendor == "postgresql":
             statement = statements.many(statements.begin_with_rows, len(rows))
             return _execute(connection, statement, [*run, *rows_parameters(rows, connection)]) > 0
@@ -232,6 +248,7 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
                 parent_sequence=opening.parent_sequence,
                 error="",
                 error_type="",
+                **_noted(opening),
                 created_at=DatabaseTime(),
                 started_at=DatabaseTime(),
             )
@@ -422,6 +439,15 @@ def _claiming(opening: Opening, token: int) -> dict[str, Any]:
         "finished_at": None,
         "due_at": None,
         "held_back": "",
+    }
+
+
+def _noted(opening: Opening) -> dict[str, Any]:
+    note = opening.note or NO_NOTE
+    return {
+        "requested_by_id": note.requested_by_id,
+        "subject_type_id": note.subject_type_id,
+        "subject_id": storable(note.subject_id),
     }
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from secrets import randbits
 
-from django.apps import apps
 from django.db import models
 
 from fluxio.errors import ConfigurationError, StoreError
@@ -23,6 +22,7 @@ from fluxio_django.journal import DjangoJournal
 from fluxio_django.limits import Limits, checked_priority
 from fluxio_django.queues import Place, Ticket
 from fluxio_django.records import SeenRun
+from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables
 
 _RACES = 10
@@ -58,7 +58,7 @@ class Wish:
             )
         return OnConflict(self.on_conflict)
 
-    def place(self, limits: Limits) -> Place:
+    def place(self, tables: Tables, limits: Limits) -> Place:
         """Where the run is to wait.
 
         Raises:
@@ -66,14 +66,14 @@ class Wish:
                 subject has not been saved.
         """
         priority = limits.priority if self.priority is None else self.priority
-        subject = self.subject
+        note = note_of(tables, self.subject, self.requested_by)
         return Place(
             queue=checked_queue(self.queue),
             priority=checked_priority(priority),
             delay=_checked_delay(self.countdown),
-            requested_by_id=None if self.requested_by is None else self.requested_by.pk,
-            subject_type_id=None if subject is None else _type_of(subject),
-            subject_id="" if subject is None else str(subject.pk),
+            requested_by_id=note.requested_by_id,
+            subject_type_id=note.subject_type_id,
+            subject_id=note.subject_id,
         )
 
 
@@ -164,12 +164,3 @@ def _checked_delay(countdown: float | None) -> float:
             f"{_LONGEST_DELAY:,.0f} (a year)."
         )
     return float(countdown)
-
-
-def _type_of(subject: models.Model) -> int:
-    if subject.pk is None:
-        raise ConfigurationError(
-            f"subject={subject!r} has not been saved, so a run cannot point to it. Save it first."
-        )
-    content_types = apps.get_model("contenttypes", "ContentType").objects
-    return int(content_types.get_for_model(subject).pk)

@@ -41,6 +41,18 @@ class SeenRun:
     record: RunRecord
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """What only a project knows of a run: who asked for it, and what it is about."""
+
+    requested_by_id: Any = None
+    subject_type_id: int | None = None
+    subject_id: str = ""
+
+
+NO_NOTE = Note()
+
+
 def record_of(values: Sequence[Any], connection: BaseDatabaseWrapper) -> RunRecord:
     """The record in a run's values (see `RECORD_FIELDS`); "" stands for None."""
     facts = dict(zip(RECORD_FIELDS, values, strict=True))

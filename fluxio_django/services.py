@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.db import models
+from django.db.models import QuerySet
 
 from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff, compare
@@ -37,6 +39,7 @@ from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun, storable
 from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.registry import pipelines
+from fluxio_django.subjects import about
 from fluxio_django.tables import Tables
 
 _SUGGESTED = 5
@@ -85,10 +88,18 @@ def start(
     run_id: str | None = None,
     on_conflict: OnConflict = OnConflict.REJECT,
     watch: Watchers | None = None,
+    subject: models.Model | None = None,
+    requested_by: models.Model | None = None,
 ) -> FinalContext:
-    """Run a registered pipeline in this process, to its end."""
-    pipeline = pipelines[name]
-    return pipeline.invoke_sync(initial, run_id=run_id, on_conflict=on_conflict, watch=watch)
+    """Run a registered pipeline in this process, to its end; see `DjangoPipeline.invoke`."""
+    return pipelines[name].invoke_sync(
+        initial,
+        run_id=run_id,
+        on_conflict=on_conflict,
+        watch=watch,
+        subject=subject,
+        requested_by=requested_by,
+    )
 
 
 def resume(run_id: str, *, watch: Watchers | None = None) -> FinalContext:
@@ -101,6 +112,12 @@ def replay(
 ) -> FinalContext:
     """Run again under the same id as a new attempt, in this process."""
     return pipeline_of(find_run(run_id)).replay_sync(run_id, from_step=from_step, watch=watch)
+
+
+def runs_about(subject: models.Model) -> QuerySet[Run]:
+    """The runs that were linked to a model instance, newest first."""
+    tables = Tables(database())
+    return Run.objects.using(tables.alias).filter(**about(tables, subject))
 
 
 def fork(order: ForkOrder, *, watch: Watchers | None = None) -> FinalContext:

@@ -12,7 +12,7 @@ from django.db import connections, models
 from fluxio.store.base import Claim, Commit, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.clock import clock_of, seconds_parameter
-from fluxio_django.records import ROW_COLUMNS, row_parameters, storable
+from fluxio_django.records import ROW_COLUMNS, Note, row_parameters, storable
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -32,6 +32,8 @@ _BEGIN_COLUMNS = (
     "parent",
     "parent_sequence",
     "error",
+    "requested_by",
+    "subject_type",
     "subject_id",
     "lease_expires_at",
     "finished_at",
@@ -177,7 +179,7 @@ def _column(model: Table, name: str) -> str:
 
 
 def begin_parameters(
-    record: RunRecord, lease_seconds: float, connection: BaseDatabaseWrapper
+    record: RunRecord, note: Note, lease_seconds: float, connection: BaseDatabaseWrapper
 ) -> list[Any]:
     """What `Statements.begin` takes for a new run; the times are the database's own."""
     held = record.owner is not None
@@ -196,7 +198,9 @@ def begin_parameters(
         record.parent or "",
         record.parent_sequence,
         storable(record.error),
-        "",
+        note.requested_by_id,
+        note.subject_type_id,
+        storable(note.subject_id),
         seconds_parameter(lease_seconds if held else None, connection),
         not record.status.is_open,
     ]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Environment
@@ -43,11 +44,12 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """The claims of one pipeline on its runs."""
+    """The claims of one pipeline on its runs; `note` goes with those that are made (`Opening`)."""
 
     program: CompiledPipeline
     journal: Journal
     environment: Environment
+    note: Any = None
 
     async def create(
         self, run_id: str, state: State, *, restart: bool = False, origin: Origin | None = None
@@ -132,6 +134,7 @@ class Claims:
             parent=origin.run_id if origin else None,
             parent_sequence=origin.sequence if origin else None,
             step=due,
+            note=self.note,
         )
 
     def _start_row(self, run_id: str, state: State) -> Row:

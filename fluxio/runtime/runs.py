@@ -48,12 +48,16 @@ class ForkOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runs:
-    """The runs of one pipeline. `journal` is None when the pipeline is not durable."""
+    """The runs of one pipeline. `journal` is None when the pipeline is not durable.
+
+    `note` is kept beside the runs that are made; see `Opening`.
+    """
 
     executor: Executor
     journal: Journal | None
     environment: Environment
     caller: SyncCaller
+    note: Any = None
 
     @property
     def program(self) -> CompiledPipeline:
@@ -222,7 +226,12 @@ class Runs:
 
     @property
     def _claims(self) -> Claims:
-        return Claims(program=self.program, journal=self._durable, environment=self.environment)
+        return Claims(
+            program=self.program,
+            journal=self._durable,
+            environment=self.environment,
+            note=self.note,
+        )
 
     @property
     def _durable(self) -> Journal:

@@ -135,7 +135,8 @@ class Opening:
 
     `version` is compared for TAKE, so that a run which changed hands between reading and claiming
     is refused. `lease_seconds` is how long the claim holds without a
-    heartbeat; the store's own clock counts.
+    heartbeat; the store's own clock counts. `note` is what the caller wants to be kept beside a new
+    run: the store's own business, which the runtime only hands on.
     """
 
     run_id: str
@@ -149,6 +150,7 @@ class Opening:
     parent: str | None = None
     parent_sequence: int | None = None
     step: str = ""
+    note: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

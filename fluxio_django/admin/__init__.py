@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fluxio_django.admin.checkpoints import CheckpointAdmin
+from fluxio_django.admin.inline import RunsInline
 from fluxio_django.admin.runs import RunAdmin
 from fluxio_django.admin.versions import PipelineVersionAdmin
 
-__all__ = ["CheckpointAdmin", "PipelineVersionAdmin", "RunAdmin"]
+__all__ = ["CheckpointAdmin", "PipelineVersionAdmin", "RunAdmin", "RunsInline"]

@@ -9,8 +9,11 @@ from django.contrib.contenttypes.models import ContentType
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
+from fluxio_django import services
 from fluxio_django.admin.measures import printable
 from fluxio_django.models import Run
+from fluxio_django.subjects import kinds
+from fluxio_django.tables import Tables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,7 @@ def _kind(key: int | None) -> ContentType | None:
     if key is None:
         return None
     try:
-        return ContentType.objects.get_for_id(key)
+        found: ContentType = kinds(Tables(services.database())).get_for_id(key)
+        return found
     except ContentType.DoesNotExist:
         return None

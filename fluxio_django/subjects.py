@@ -1,0 +1,59 @@
+"""What a run is about: the link from a run to any model instance, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.db import models, router
+
+from fluxio.errors import ConfigurationError
+from fluxio_django.records import Note
+from fluxio_django.tables import Tables
+
+
+def note_of(
+    tables: Tables, subject: models.Model | None, requested_by: models.Model | None
+) -> Note:
+    """What is noted of a run that somebody starts about something.
+
+    Raises:
+        ConfigurationError: the subject or the person has not been saved.
+    """
+    for word, instance in (("subject", subject), ("requested_by", requested_by)):
+        if instance is not None and (instance.pk is None or instance._state.adding):
+            raise ConfigurationError(
+                f"{word}={instance!r} has not been saved, so a run cannot point to it. "
+                "Save it first."
+            )
+    return Note(
+        requested_by_id=None if requested_by is None else requested_by.pk,
+        subject_type_id=None if subject is None else type_of(tables, subject).pk,
+        subject_id="" if subject is None else key_of(subject),
+    )
+
+
+def type_of(tables: Tables, subject: models.Model) -> Any:
+    """The content type by which runs in these tables point to a model.
+
+    It is the row beside the runs, which every database has where Django's content types are
+    migrated; elsewhere the one that the routers name.
+    """
+    return kinds(tables).get_for_model(subject)
+
+
+def kinds(tables: Tables) -> Any:
+    """The content types to which runs in these tables point."""
+    model: Any = apps.get_model("contenttypes", "ContentType")
+    beside = router.allow_migrate_model(tables.alias, model)
+    return model.objects.db_manager(tables.alias if beside else router.db_for_write(model))
+
+
+def key_of(subject: models.Model) -> str:
+    """The text by which runs point to an instance among those of its model."""
+    return str(subject.pk)
+
+
+def about(tables: Tables, subject: models.Model) -> dict[str, Any]:
+    """What a query for the runs about an instance asks for."""
+    return {"subject_type": type_of(tables, subject).pk, "subject_id": key_of(subject)}

@@ -1,0 +1,127 @@
+"""A run is linked to what it is about and to who wants it, however it is started."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from fluxio import Context, InMemoryStore, stage
+from fluxio.errors import ConfigurationError
+from fluxio.pipeline import Pipeline
+from fluxio_django import services
+from fluxio_django.models import Run
+from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.registry import pipelines
+
+NAME = "subjects.tests"
+
+
+@stage(version="1")
+def work(ctx: Context) -> Context:
+    return ctx.set("done", True)
+
+
+@stage(version="1")
+async def tell(ctx: Context) -> Any:
+    yield "a chunk"
+
+
+@pytest.fixture
+def pipeline(database: str, settings: Any) -> Iterator[DjangoPipeline]:
+    settings.FLUXIO = {"DATABASE": database, "DISPATCHER": "eager"}
+    pipelines.add(NAME, lambda: Pipeline([work], durable=True))
+    yield pipelines[NAME]
+    pipelines.remove(NAME)
+
+
+@pytest.fixture
+def order(database: str) -> Group:
+    return Group.objects.using(database).create(name="order 7")
+
+
+@pytest.fixture
+def user(database: str) -> User:
+    return User.objects.using(database).create(username="ada")
+
+
+def test_every_way_to_start_links_the_run(
+    pipeline: DjangoPipeline, order: Group, user: User, database: str
+) -> None:
+    pipeline.invoke_sync({}, run_id="invoked", subject=order, requested_by=user)
+    pipeline.enqueue_sync({}, "queued", subject=order)
+    services.start(NAME, {}, run_id="started", subject=order, requested_by=user)
+    pipeline.invoke_sync({}, run_id="about-nothing")
+    linked = services.runs_about(order)
+    assert sorted(linked.values_list("run_id", flat=True)) == ["invoked", "queued", "started"]
+    invoked = Run.objects.using(database).get(run_id="invoked")
+    assert (invoked.subject, invoked.requested_by) == (order, user)
+    assert invoked.subject_type.model == "group"
+
+
+async def test_async_starts_and_streams_link_the_run(
+    pipeline: DjangoPipeline, order: Group
+) -> None:
+    await pipeline.invoke({}, run_id="invoked", subject=order)
+    pipelines.add(f"{NAME}.stream", lambda: Pipeline([tell], durable=True))
+    try:
+        chunks = pipelines[f"{NAME}.stream"].stream({}, run_id="streamed", subject=order)
+        assert [chunk async for chunk in chunks] == ["a chunk"]
+    finally:
+        pipelines.remove(f"{NAME}.stream")
+    found = [run.run_id async for run in services.runs_about(order).order_by("run_id")]
+    assert found == ["invoked", "streamed"]
+
+
+def test_a_fork_is_about_what_its_source_is_about(
+    pipeline: DjangoPipeline, order: Group, user: User
+) -> None:
+    pipeline.invoke_sync({}, run_id="source", subject=order, requested_by=user)
+    pipeline.fork_sync("source", as_run_id="fork")
+    assert services.runs_about(order).get(run_id="fork").parent == "source"
+
+
+def test_going_on_keeps_the_links_and_starting_afresh_does_not(
+    pipeline: DjangoPipeline, order: Group
+) -> None:
+    pipeline.invoke_sync({}, run_id="r", subject=order)
+    pipeline.replay_sync("r")
+    pipeline.resume_sync("r")
+    pipeline.invoke_sync({}, run_id="r", on_conflict="resume")
+    assert services.runs_about(order).count() == 1
+    pipeline.invoke_sync({}, run_id="r")
+    assert not services.runs_about(order).exists()
+    pipeline.invoke_sync({}, run_id="r", subject=order)
+    assert services.runs_about(order).count() == 1
+
+
+def test_an_instance_that_is_not_saved_is_refused_before_anything_is_written(
+    pipeline: DjangoPipeline, database: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"subject=.* has not been saved"):
+        pipeline.invoke_sync({}, run_id="r", subject=Group(pk=77, name="new"))
+    with pytest.raises(ConfigurationError, match=r"requested_by=.* has not been saved"):
+        pipeline.invoke_sync({}, run_id="s", requested_by=User(username="new"))
+    with pytest.raises(ConfigurationError, match=r"subject=.* has not been saved"):
+        pipeline.enqueue_sync({}, "q", subject=Group(name="new"))
+    assert not Run.objects.using(database).exists()
+
+
+def test_a_pipeline_without_a_table_of_runs_cannot_link_them(order: Group) -> None:
+    made = Pipeline([work], durable=True, checkpoint_store=InMemoryStore())
+    memory = made.bound_to(DjangoPipeline, name="memory", store=InMemoryStore)
+    with pytest.raises(ConfigurationError, match="none can be linked to anything"):
+        memory.invoke_sync({}, subject=order)
+
+
+def test_linking_costs_no_query_of_its_own(
+    pipeline: DjangoPipeline, order: Group, database: str
+) -> None:
+    pipeline.invoke_sync({}, run_id="first", subject=order)
+    with CaptureQueriesContext(connections[database]) as plain:
+        pipeline.invoke_sync({}, run_id="plain")
+    with CaptureQueriesContext(connections[database]) as linked:
+        pipeline.invoke_sync({}, run_id="linked", subject=order)
+    assert len(linked) == len(plain)
