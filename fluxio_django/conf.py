@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,8 @@ from django.utils.module_loading import import_string
 from fluxio.errors import ConfigurationError
 from fluxio.redaction import DEFAULT_PATTERNS
 from fluxio.store.base import CheckpointStore
+from fluxio_django.openings import is_opening
+from fluxio_django.rates import is_rate
 
 DISPATCHERS = ("inline", "eager", "celery", "tasks")
 
@@ -33,7 +35,10 @@ class Settings:
     project's Celery application; "tasks", whatever runs Django's own tasks. `queues` are the names
     that runs may be enqueued to; the first one is taken where none is named. `visible_to` is a
     function, or the dotted path of one, that takes a user and runs and gives those this user may
-    know of. `redact` are parts of keys whose values nobody is shown.
+    know of. `redact` are parts of keys whose values nobody is shown. `views` maps the names of the
+    pipelines that `fluxio_django.urls` is open for to what it allows, see `fluxio_django.openings`.
+    `start_rate` is how often one user may start or resume runs there; `streams_per_user` and
+    `stream_seconds` bound how many streams of events one has open in a process, and for how long.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -46,6 +51,10 @@ class Settings:
     queues: Sequence[str] = ("default",)
     visible_to: str | Callable[[Any, Any], Any] | None = None
     redact: Sequence[str] = DEFAULT_PATTERNS
+    views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    start_rate: str = "30/m"
+    streams_per_user: int = 10
+    stream_seconds: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +190,12 @@ def _are_queues(value: object) -> bool:
     return all(isinstance(name, str) and _QUEUE.fullmatch(name) for name in value)
 
 
+def _are_openings(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and is_opening(opening) for name, opening in value.items()
+    )
+
+
 _RULES = {
     "STORE": _Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
     "DATABASE": _Rule(
@@ -194,8 +209,15 @@ _RULES = {
     "QUEUES": _Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
     "REDACT": _Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
     "VISIBLE_TO": _Rule(_is_function, "a function, or the dotted path of one"),
+    "VIEWS": _Rule(
+        _are_openings,
+        "names of pipelines with what is open, e.g. {'orders.checkout': {'START': 'signed-in'}}",
+    ),
+    "START_RATE": _Rule(is_rate, "how many in what time, e.g. '30/m'; the units are s, m, h and d"),
+    "STREAMS_PER_USER": _Rule(_is_whole, "a whole number above 0"),
+    "STREAM_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
 }
-assert set(_RULES) == {field.name.upper() for field in fields(Settings)}
+assert set(_RULES) == {each.name.upper() for each in fields(Settings)}
 
 
 def _forget(*, setting: str, **_: object) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fluxio.errors import ConfigurationError
-
-_RATE = re.compile(r"(?P<count>[1-9][0-9]{0,8})/(?P<unit>[smhd])")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+from fluxio_django.rates import Rate, is_rate
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -1_000, 1_000
 
@@ -42,9 +39,7 @@ class Limits:
                 f"concurrency={self.concurrency!r} is no limit. Give a whole number above 0, or "
                 "None for no limit; to stop a queue, pause it with fluxio_queue."
             )
-        if self.rate is not None and not (
-            isinstance(self.rate, str) and _RATE.fullmatch(self.rate)
-        ):
+        if self.rate is not None and not is_rate(self.rate):
             raise ConfigurationError(
                 f"rate={self.rate!r} is no rate. Write how many runs may start in what time, e.g. "
                 '"10/s", "10/m", "10/h" or "10/d".'
@@ -60,8 +55,7 @@ class Limits:
     @property
     def interval(self) -> float | None:
         """Seconds that have to pass between two starts, None where any number may start."""
-        found = _RATE.fullmatch(self.rate) if self.rate is not None else None
-        return None if found is None else _SECONDS[found["unit"]] / int(found["count"])
+        return None if self.rate is None else Rate.parse(self.rate).interval
 
     @property
     def gated(self) -> bool:

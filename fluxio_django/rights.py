@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 
 class Right(StrEnum):
@@ -20,3 +21,10 @@ class Right(StrEnum):
     def permission(self) -> str:
         """The name under which Django knows it."""
         return f"fluxio_django.{self.value}"
+
+
+def has_right(user: Any, right: Right, instance: Any = None) -> bool:
+    """Whether a user has a right at all, or has been given it for this one instance."""
+    if user.has_perm(right.permission):
+        return True
+    return instance is not None and bool(user.has_perm(right.permission, instance))

@@ -5,7 +5,7 @@ What is read here is for showing: what FLUXIO["REDACT"] hides comes wrapped in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -184,11 +184,18 @@ def progress(run: Run) -> Progress | None:
 
 def is_interrupted(run: Run) -> bool:
     """Whether a run counts as running though its worker is gone: it can be resumed."""
-    if run.status != RunStatus.RUNNING:
-        return False
-    if not run.owner or is_provably_dead(run.owner):
-        return True
-    return Run.objects.using(database()).lapsed().filter(pk=run.pk).exists()
+    return run.pk in interrupted([run])
+
+
+def interrupted(runs: Iterable[Run]) -> set[int]:
+    """The primary keys of those runs that are interrupted; one query at most."""
+    running = [run for run in runs if run.status == RunStatus.RUNNING]
+    left = {run.pk for run in running if not run.owner or is_provably_dead(run.owner)}
+    unsure = [run.pk for run in running if run.pk not in left]
+    if unsure:
+        lapsed = Run.objects.using(database()).lapsed().filter(pk__in=unsure)
+        left.update(lapsed.values_list("pk", flat=True))
+    return left
 
 
 def launch(work: Work, *, run_id: str) -> None:

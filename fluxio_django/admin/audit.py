@@ -22,20 +22,6 @@ MOST_ENTRIES = 50
 _MESSAGE = re.compile(
     r"(?P<summary>.*?) \[(?P<number>[0-9a-f]{32})\] from (?P<origin>\S+): (?P<reason>.*)", re.DOTALL
 )
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(%[0-9A-Za-z]{1,16})?")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deed:
-    """An operation as it is written down. `number` is that of its confirmation."""
-
-    summary: str
-    reason: str
-    number: str
-
-    def message(self, request: HttpRequest) -> str:
-        """The text of the entry, for people and for `trail`."""
-        return f"{self.summary} [{self.number}] from {origin(request)}: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,12 +33,6 @@ class TrailEntry:
     summary: str
     origin: str = ""
     reason: str = ""
-
-
-def origin(request: HttpRequest) -> str:
-    """The address that the server saw; headers, which anybody can write, are not asked."""
-    address = str(request.META.get("REMOTE_ADDR", ""))
-    return address if _ADDRESS.fullmatch(address) else "unknown"
 
 
 @contextmanager

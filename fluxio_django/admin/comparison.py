@@ -22,6 +22,7 @@ from fluxio_django.admin.forms import CompareForm
 from fluxio_django.admin.measures import printable
 from fluxio_django.admin.rendering import Renderer, Shown
 from fluxio_django.admin.status import Tone
+from fluxio_django.deeds import Deed
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
 
@@ -168,7 +169,7 @@ class ComparisonView:
             for run, other in others.values():
                 if not audit.is_used(request, number, run):
                     summary = _("Compare with %s") % other.run.run_id
-                    deed = audit.Deed(summary=summary, reason=reason, number=number)
+                    deed = Deed(summary=summary, reason=reason, number=number)
                     self._admin.log_change(request, run, deed.message(request))
 
     def _shown(self, request: HttpRequest, a: Side, b: Side, found: Diff) -> Comparison:

@@ -29,6 +29,7 @@ from fluxio_django.admin.operations import FORK, Operation, Order
 from fluxio_django.admin.page import ShownState, state_at
 from fluxio_django.admin.standing import Standing, reached_steps, standing_of, unreadable
 from fluxio_django.admin.status import Badge, badge_of
+from fluxio_django.deeds import Deed
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
@@ -194,7 +195,7 @@ class ConfirmationView:
 
     def _hand_over(self, request: HttpRequest, run: Run, form: ReasonForm, number: str) -> Order:
         order = self._operation.order(run, form.cleaned_data)
-        deed = audit.Deed(summary=order.summary, reason=form.cleaned_data["reason"], number=number)
+        deed = Deed(summary=order.summary, reason=form.cleaned_data["reason"], number=number)
         self._admin.log_change(request, run, deed.message(request))
         services.launch(order.work, run_id=order.run_id)
         return order

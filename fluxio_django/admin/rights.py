@@ -5,12 +5,9 @@ from __future__ import annotations
 from django.db.models import Model
 from django.http import HttpRequest
 
-from fluxio_django.rights import Right
+from fluxio_django.rights import Right, has_right
 
 
 def holds(request: HttpRequest, right: Right, instance: Model | None = None) -> bool:
     """Whether the user has a right at all, or has been given it for this one instance."""
-    user = request.user
-    if user.has_perm(right.permission):
-        return True
-    return instance is not None and user.has_perm(right.permission, instance)
+    return has_right(request.user, right, instance)
