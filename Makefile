@@ -53,7 +53,7 @@ endef
 
 PEERS := dbos langgraph absurd celery
 
-.PHONY: help demo serve test lint types bench bench-setup bench-peers soak docs links clean find-python
+.PHONY: help demo serve test lint types coverage bench bench-setup bench-peers soak docs links clean find-python
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS='...']"
@@ -76,6 +76,15 @@ lint: .venv/.dev ## Check style, format and the direction of imports
 
 types: .venv/.dev ## Check the types of both packages
 	@$(PYTHON) -m mypy fluxio fluxio_django
+
+# What must never be wrong, and the tests that are about it.
+COVERED := fluxio/runtime/machine.py,fluxio/runtime/driver.py,fluxio/codec/*,fluxio/store/*
+COVERED := $(COVERED),fluxio_django/store.py,fluxio_django/redis_store.py,fluxio_django/journal.py
+COVERED := $(COVERED),fluxio_django/claims.py,fluxio_django/commits.py,fluxio_django/transactions.py
+
+coverage: .venv/.dev $(MARIADB_DRIVER) ## Show what is untested of machine, driver, codec and stores
+	@$(PYTHON) -m pytest --cov --cov-report= tests/core tests/app tests/durability $(ARGS)
+	@$(PYTHON) -m coverage report --include='$(COVERED)' --fail-under=100
 
 bench: .venv/.dev ## Measure, each figure beside its floor (ten minutes)
 	@$(PYTHON) -m benchmarks --out .bench/results $(ARGS)

@@ -33,7 +33,8 @@ def tests(session: nox.Session, django: str) -> None:
 @nox.session(python="3.11")
 def core(session: nox.Session) -> None:
     """Test the core in an environment without Django; Redis and the long proofs are left out."""
-    session.install("attrs", "cryptography", "hypothesis", "pydantic", "redis")
+    session.install("attrs", "cryptography", "hypothesis", "langfuse", "opentelemetry-sdk")
+    session.install("pydantic", "redis")
     session.install("pytest>=8.4", "pytest-timeout")
     session.install("--no-deps", ".")
     session.run("python", "-c", "import importlib.util as u; assert u.find_spec('django') is None")

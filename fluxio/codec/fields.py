@@ -146,6 +146,12 @@ def _fields_form(cls: type[Any], fields: Mapping[str, Default | None]) -> Form:
     return Form(encode=encode, decode=decode)
 
 
+def _stored(cls: type[Any], payload: Any) -> dict[str, Any]:
+    if type(payload) is not dict:
+        raise Refusal(f"holds no fields of a {cls.__qualname__}. It is damaged.")
+    return payload
+
+
 def _complete(
     cls: type[Any], fields: Mapping[str, Default | None], payload: Any, instance: Any = None
 ) -> Iterator[tuple[str, Any]]:
@@ -153,9 +159,7 @@ def _complete(
 
     It is lazy, so that a default may look at the fields already set on `instance`.
     """
-    if type(payload) is not dict:
-        raise TypeError
-    for name in payload:
+    for name in _stored(cls, payload):
         if name not in fields:
             raise _lost_field(cls, name)
     for name, default in fields.items():
@@ -233,8 +237,7 @@ def _pydantic_form(cls: type[Any]) -> Form:
         return attributes
 
     def decode(payload: Any) -> Any:
-        if type(payload) is not dict:
-            raise TypeError
+        _stored(cls, payload)
         fields_set = set(payload.pop("__pydantic_fields_set__", payload.keys() & cls.model_fields))
         extra = payload.pop("__pydantic_extra__", {})
         private = payload.pop("__pydantic_private__", {})

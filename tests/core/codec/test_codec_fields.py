@@ -356,6 +356,17 @@ def test_the_path_to_a_field_of_a_model_reads_like_python() -> None:
         assert caught.value.path == path
 
 
+@pytest.mark.parametrize(("cls", "name"), [(Plain, "plain"), (Item, "item"), (Point, "point")])
+@pytest.mark.parametrize("payload", ["[1,2]", '"x"', "null", "3"])
+def test_an_object_whose_fields_are_no_mapping_is_refused(
+    cls: type[Any], name: str, payload: str
+) -> None:
+    register_type(cls, name=name)
+    with pytest.raises(DecodingError, match="holds no fields of a") as caught:
+        DEFAULT_CODEC.decode(f'{{"a":{{"$:{name}":{payload}}}}}')
+    assert caught.value.path == 'ctx["a"]'
+
+
 def test_a_damaged_field_is_found_by_its_path_too() -> None:
     register_type(Plain, name="plain")
     text = '{"a":{"$:plain":{"x":{"$tuple":[1,{"$:gone":1}]},"y":2}}}'

@@ -59,6 +59,8 @@ def test_an_unknown_tag_is_named_with_its_path_and_the_remedy() -> None:
         ('{"a":{"b":2,"$tuple":[1]}}', 'ctx["a"]'),
         ('{"a":{"$set":[1,1]}}', 'ctx["a"]'),
         ('{"a":{"$dict":[[1,2],[1,3]]}}', 'ctx["a"]'),
+        ('{"a":{"$timezone":"Europe/Berlin"}}', 'ctx["a"]'),
+        ('{"a":{"$x":1},"a":2}', "ctx"),
         ('{"a":[NaN]}', "ctx"),
         ("[1", "ctx"),
         ("", "ctx"),

@@ -1,6 +1,8 @@
 """JSON from outside is bounded before it is built, and every refusal says where."""
 
 import json
+import sys
+import threading
 import time
 import tracemalloc
 from typing import Any
@@ -76,6 +78,8 @@ def test_bytes_are_read_as_utf_8() -> None:
         ('["a\nb"]', 1, 4, "no JSON"),
         ('["abc', 1, 2, "no JSON"),
         ("[1]]", 1, 4, "closes"),
+        ('{"a\\x": 1, "b": NaN}', 1, 17, "NaN is no JSON"),
+        ('{"a\\x": 1, "b": 2}', 1, 4, "no JSON"),
         ("\n" * 9 + " 1 2", 10, 4, "no JSON"),
         ("\ufeff[]", 1, 1, "no JSON"),
     ],
@@ -146,6 +150,30 @@ def test_a_bomb_is_refused_fast_and_with_flat_memory(bomb: str) -> None:
 
 def test_a_text_over_the_size_limit_is_never_parsed() -> None:
     assert "is no JSON" not in str(refusal("x" * (MIB + 1)))
+
+
+def test_a_stack_that_is_nearly_full_gives_a_clear_error() -> None:
+    text, limits = "[" * 200 + "]" * 200, InputLimits(max_depth=200)
+    outcomes: set[str] = set()
+
+    def descend(left: int) -> None:
+        if left:
+            descend(left - 1)
+            return
+        try:
+            parse_json(text, limits)
+            outcomes.add("fits")
+        except DecodingError as error:
+            outcomes.add("too deep" if "nested too deep" in str(error) else str(error))
+
+    def at_every_height() -> None:
+        for height in range(sys.getrecursionlimit() - 60):
+            descend(height)
+
+    thread = threading.Thread(target=at_every_height)
+    thread.start()
+    thread.join()
+    assert outcomes == {"fits", "too deep"}
 
 
 def test_tags_from_outside_stay_plain_data() -> None:

@@ -289,6 +289,19 @@ def test_a_text_over_the_limit_is_refused_at_its_largest_key() -> None:
     assert "max_bytes" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [[1] * 9, ("a",), {1, 2}, "é", b"x", 12345, 1.5, True, None, 1 + 2j],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_limit_is_exact_for_a_value_that_is_no_mapping(value: Any) -> None:
+    size = len(DEFAULT_CODEC.encode_value(value))
+    Codec(limits=Limits(max_bytes=size)).encode_value(value)
+    with pytest.raises(EncodingError, match=f"over {size - 1} bytes") as caught:
+        Codec(limits=Limits(max_bytes=size - 1)).encode_value(value)
+    assert caught.value.path == "value"
+
+
 LONG = "k" * 900
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from fluxio import CheckpointStore, Context, InMemoryStore, Pipeline, RunStatus, stage
-from fluxio.errors import CorruptCheckpointError, StoreError
+from fluxio.errors import CorruptCheckpointError, InvalidRunIDError, StoreError
 from fluxio.runtime.claims import Claims
 from fluxio.runtime.environment import Environment
-from fluxio.store.base import Commit, RunRecord
+from fluxio.store.base import Commit, OpenMode, RunRecord
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
 from tests.core.stores.toy import ToyStore
 
@@ -230,3 +230,27 @@ async def test_a_store_that_is_down_while_the_claim_is_given_back_hides_no_error
     house.store.heal()
     await house.pipeline.invoke({}, run_id="r", resume=True)
     assert house.executed == ["b"]
+
+
+async def test_a_run_that_is_recorded_for_others_begins_as_an_invoked_one(house: House) -> None:
+    opening = house.pipeline._runs().opening({"n": 1}, "r")
+    assert (opening.mode, opening.step, opening.run_id) == (OpenMode.CREATE, "a", "r")
+    journal = house.store.journal()
+    assert journal is not None
+    assert opening.start is not None
+    claim = await journal.open(opening)
+    await journal.commit(
+        claim, Commit(rows=(), ip=0, step="a", attempt=1, status=RunStatus.CANCELLED)
+    )
+    assert dict(await house.pipeline.invoke({}, run_id="r", resume=True)) == {
+        "n": 1,
+        "a": True,
+        "b": True,
+    }
+    assert len(house.pipeline._runs().opening({}, None).run_id) == 32
+
+
+@pytest.mark.parametrize("run_id", ["", "a b", "x" * 129, "é"])
+async def test_a_run_that_is_recorded_for_others_has_a_proper_id(house: House, run_id: str) -> None:
+    with pytest.raises(InvalidRunIDError):
+        house.pipeline._runs().opening({}, run_id)

@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from fluxio.errors import (
     StoreError,
 )
 from fluxio.store.base import Claim, OpenMode
-from fluxio.store.redis import RedisStore, twin
+from fluxio.store.redis import RedisStore, scripts, twin
 from fluxio.store.redis.connections import blocking_twin, connections_to
+from fluxio.store.redis.scripts import Script
 from fluxio.testing.conformance.samples import (
     MANIFEST,
     PIPELINE,
@@ -175,6 +177,34 @@ async def test_a_record_that_makes_no_sense_is_refused(
     keys.client.hset(keys.run("run"), field, "nonsense")
     with pytest.raises(CorruptCheckpointError):
         await store.journal().run("run")
+
+
+@pytest.mark.parametrize("field", ["created", "updated"])
+async def test_a_record_without_a_beginning_is_refused(
+    store: RedisStore, keys: RedisKeys, field: str
+) -> None:
+    await begin(store.journal(), "run")
+    keys.client.hset(keys.run("run"), field, "")
+    with pytest.raises(CorruptCheckpointError, match="record is damaged"):
+        await store.journal().run("run")
+
+
+async def test_a_claim_that_is_refused_without_a_reason_is_a_store_error(
+    store: RedisStore, keys: RedisKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(store.journal(), "run")
+    # A script of another release, say, that knows a rule of which we know nothing.
+    monkeypatch.setattr(scripts, "OPEN", Script(scripts.OPEN.text.replace("busy or", "true or")))
+    await keys.advance(40)
+    with pytest.raises(StoreError, match="disagree on who may take run 'run'"):
+        await store.journal().open(opening("run", OpenMode.TAKE))
+
+
+async def test_a_run_to_be_created_needs_a_start_row(store: RedisStore) -> None:
+    for mode in (OpenMode.CREATE, OpenMode.RESTART):
+        with pytest.raises(ValueError, match="needs a start row"):
+            await store.journal().open(replace(opening("run", mode), start=None))
+    assert await store.journal().run("run") is None
 
 
 async def test_somebody_elses_key_is_a_store_error(store: RedisStore, keys: RedisKeys) -> None:
@@ -347,6 +377,23 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(
         await store.journal().open(opening("run", OpenMode.TAKE))
 
 
+async def test_a_renewal_that_the_server_refuses_is_a_store_error(
+    store: RedisStore, keys: RedisKeys
+) -> None:
+    claims = [await begin(store.journal(), run) for run in ("one", "two", "three")]
+    await keys.advance(25)
+    keys.client.delete(keys.run("two"))
+    keys.client.set(keys.run("two"), "not ours")
+    with pytest.raises(StoreError, match=r"did not renew 3 leases: .*WRONGTYPE"):
+        await asyncio.to_thread(store.journal().leasing.renew, claims)
+    # One run that cannot be renewed takes no other one with it.
+    keys.client.delete(keys.run("two"))
+    await keys.advance(25)
+    for run in ("one", "three"):
+        with pytest.raises(RunIDInUseError):
+            await store.journal().open(opening(run, OpenMode.TAKE))
+
+
 async def test_a_connection_that_died_is_replaced(store: RedisStore, keys: RedisKeys) -> None:
     claim = await begin(store.journal(), "run")
     client = await store._connections.client()
@@ -458,6 +505,20 @@ async def test_a_given_client_is_used_and_left_open(keys: RedisKeys) -> None:
             await store.save(checkpoint("run"))
         assert client.sent > 0
         assert await client.ping()
+
+
+async def test_a_store_on_a_given_client_has_one_blocking_client_until_it_is_closed(
+    keys: RedisKeys,
+) -> None:
+    async with Redis.from_url(REDIS.location) as client:
+        store = redis_store(keys, client=client)
+        claim = await begin(store.journal(), "run")
+        first = store._connections.blocking_client()
+        await asyncio.to_thread(store.journal().leasing.renew, [claim])
+        assert store._connections.blocking_client() is first
+        await store.aclose()
+        assert store._connections.blocking_client() is not first
+        await store.aclose()
 
 
 async def test_a_client_that_decodes_answers_serves_as_well(keys: RedisKeys) -> None:
