@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from django.db import transaction
 
@@ -14,6 +15,8 @@ from fluxio_django.commits import Committing, check_rows
 from fluxio_django.faults import surely
 from fluxio_django.tables import Tables, hop
 from fluxio_django.transactions import DjangoTransactions
+
+Result = TypeVar("Result")
 
 # Versions that are in the tables for sure: (alias, pipeline, version).
 _noted: set[tuple[str, str, str]] = set()
@@ -141,16 +144,29 @@ class DjangoLeasing:
     def renew(self, claims: Sequence[Claim]) -> None:
         """Extend the leases of these claims; lost ones are skipped.
 
-        A connection that had to be opened for it is closed again: nobody else would close those
-        of the thread that does this.
-
         Raises:
             StoreError: the database cannot be reached; leases that were not extended will expire.
+        """
+        self._ask(lambda: self.tables.runs.renew(claims))
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        """Which of these runs somebody wants to be cancelled, with the reasons.
+
+        Raises:
+            StoreError: the database cannot be reached.
+        """
+        return self._ask(lambda: self.tables.runs.wishes(claims))
+
+    def _ask(self, work: Callable[[], Result]) -> Result:
+        """Do database work in a thread of the runtime's.
+
+        A connection that had to be opened for it is closed again: nobody else would close those
+        of such a thread.
         """
         connection = self.tables.connection
         was_open = connection.connection is not None
         try:
-            surely(self.tables.alias, lambda: self.tables.runs.renew(claims))
+            return surely(self.tables.alias, work)
         finally:
             if not was_open:
                 connection.close()

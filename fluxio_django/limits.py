@@ -37,7 +37,7 @@ class Limits:
         if self.concurrency is not None and not _is_whole(self.concurrency, 1, 1_000_000):
             raise ConfigurationError(
                 f"concurrency={self.concurrency!r} is no limit. Give a whole number above 0, or "
-                "None for no limit; to stop a queue, pause it with fluxio_queue."
+                "None for no limit; to stop a queue, pause it with fluxio_queues."
             )
         if self.rate is not None and not is_rate(self.rate):
             raise ConfigurationError(

@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
-from django.db import Error, connections
+from django.db import connections
 
 from fluxio.runtime.step import ProgressSink, Step
 from fluxio.types import RunStatus
@@ -64,7 +64,7 @@ class Board:
 
     A thread, since a stage may speak in an event loop, where nothing may block, or inside a
     transaction that is rolled back later. It writes the first words at once and then once a second
-    at most, closes its connection when nothing comes any more, and ends.
+    at most, keeps no connection meanwhile, and ends when nothing comes any more.
     """
 
     def __init__(self, seconds: float = SECONDS_BETWEEN_WRITES) -> None:
@@ -106,9 +106,9 @@ class Board:
             for (alias, run_id), (step, told) in words.items():
                 try:
                     Tables(alias).runs.tell_progress(run_id, step, told)
-                except Error as problem:
+                except Exception as problem:  # noqa: BLE001 - a hint is not worth a failure
                     logger.debug("Progress of run %s is not written: %s", run_id, problem)
-                    connections[alias].close_if_unusable_or_obsolete()
+            connections.close_all()
             with self._changed:
                 self._changed.wait_for(self._is_hurried, self._seconds)
 
@@ -116,7 +116,6 @@ class Board:
         with self._changed:
             words, self._words = self._words, {}
             if not words:
-                connections.close_all()
                 self._thread = None
             return words
 

@@ -11,6 +11,7 @@ from django.db import connections, models, transaction
 from django.db.models import Count, F, Min, Q, Value
 from django.db.models.functions import Concat
 
+from fluxio.store.base import Claim
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.records import SeenRun, storable
@@ -130,6 +131,17 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
             )
             == 1
         )
+
+    def wishes(self, claims: Sequence[Claim]) -> dict[str, str]:
+        """Which of these runs somebody wants to be cancelled, with the reasons; one query."""
+        tokens = {claim.run_id: claim.token for claim in claims}
+        wanted = self.filter(
+            run_id__in=list(tokens),
+            status=RunStatus.RUNNING.value,
+            cancel_requested_at__isnull=False,
+        )
+        found = wanted.order_by().values_list("run_id", "token", "cancel_reason")
+        return {run_id: reason for run_id, token, reason in found if tokens.get(run_id) == token}
 
     def hold_back(self, run_id: str, reason: str) -> None:
         """Say why a worker that got a queued run left it where it was."""

@@ -11,6 +11,7 @@ from fluxio.errors import (
     FluxioError,
     LeaseLostError,
     NoCheckpointError,
+    RunCancelledError,
     RunIDInUseError,
 )
 from fluxio.runtime.owner import is_provably_dead
@@ -85,6 +86,8 @@ def _drive(tables: Tables, standing: Standing) -> Executed:
         )
     except (RunIDInUseError, NoCheckpointError):
         return Executed.NOTHING
+    except RunCancelledError as problem:
+        logger.info("Run %s: %s", record.run_id, problem)
     except LeaseLostError as problem:
         logger.warning("%s", problem)
     except FluxioError as problem:

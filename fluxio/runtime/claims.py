@@ -16,6 +16,7 @@ from fluxio.runtime.machine import State
 from fluxio.runtime.owner import own_identity
 from fluxio.runtime.recorder import Recorder, start_row
 from fluxio.runtime.settling import settled
+from fluxio.runtime.stopping import StopSign, lookout
 from fluxio.store.base import (
     Claim,
     Commit,
@@ -79,11 +80,15 @@ class Claims:
         return await self._open(self._opening(run_id, OpenMode.TAKE))
 
     @contextmanager
-    def holding(self, claim: Claim) -> Iterator[None]:
-        """Keep a claim alive while the block runs, and let go of it afterwards."""
+    def holding(self, claim: Claim) -> Iterator[StopSign]:
+        """Keep a claim alive while the block runs, and let go of it afterwards.
+
+        The sign goes up when somebody elsewhere wants the run to be cancelled.
+        """
+        leasing = self.journal.leasing
         try:
-            with heartbeat.keeping(self.journal.leasing, claim):
-                yield
+            with heartbeat.keeping(leasing, claim), lookout.watching(leasing, claim) as stop:
+                yield stop
         finally:
             self.journal.release(claim)
 

@@ -23,6 +23,7 @@ from fluxio.runtime.outcomes import Failed, Outcome, Succeeded
 from fluxio.runtime.recorder import Ending, Entry, Recorder
 from fluxio.runtime.settling import settled
 from fluxio.runtime.step import ProgressSink
+from fluxio.runtime.stopping import StopSign
 from fluxio.store.base import Commit
 from fluxio.types import RunStatus
 
@@ -46,6 +47,7 @@ class Scene:
     chunks: ChunkSink | None = None
     report: ProgressSink | None = None
     debugging: bool = False
+    stop: StopSign = field(default_factory=StopSign)
 
 
 @dataclass(slots=True)
@@ -86,7 +88,12 @@ class Driver:
         Raises:
             Exception: what the failing stage raised, after its error checkpoint is durable.
             LeaseLostError: somebody else took the run over; nothing was written since.
+            RunCancelledError: somebody elsewhere wanted it to end.
         """
+        with self._scene.stop.in_sight():
+            return await self._run(start, resumed=resumed)
+
+    async def _run(self, start: Transition, *, resumed: bool) -> Context:
         scene, began = self._scene, self._scene.clock.monotonic()
         self._state = start.state
         attempt = scene.recorder.attempt if scene.recorder else 1
@@ -100,11 +107,18 @@ class Driver:
             error = problem
             raise
         except BaseException as interruption:
+            wanted = scene.stop.is_heeded_by(interruption)
             if self._ending(self._state) is not None:
                 status = RunStatus.SUCCEEDED  # it came too late: the run was done and recorded
-                raise
+                if not wanted:
+                    raise
+                return self._state[MAIN_LANE].context
             status, error = RunStatus.CANCELLED, interruption
-            await self._record_cancellation(interruption)
+            if wanted:
+                error = scene.stop.error(scene.run_id)
+            await self._record_cancellation(error)
+            if wanted:
+                raise error from None
             raise
         finally:
             spent = scene.clock.monotonic() - began
@@ -119,6 +133,7 @@ class Driver:
             ready = self._in_background(ready)
         try:
             while ready or self._tasks or self._waiting:
+                self._scene.stop.check()
                 if self._unwatched and len(ready) == 1 and not self._tasks:
                     ready = await self._hurry(ready[0])
                     continue

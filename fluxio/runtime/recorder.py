@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from fluxio.errors import StoreError
+from fluxio.errors import RunCancelledError, StoreError
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Clock, Scrub, default_scrub
 from fluxio.runtime.machine import State
@@ -293,6 +293,8 @@ def error_body(error: BaseException) -> ErrorBody:
 
 
 def _summary(error: BaseException) -> str:
+    if isinstance(error, RunCancelledError):
+        return str(error)
     name, message = type(error).__qualname__, _capped(_message(error))[:500]
     return f"{name}: {message}" if message else name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fluxio.context import Context, FinalContext
@@ -22,6 +22,7 @@ from fluxio.runtime.publisher import Publisher
 from fluxio.runtime.reading import Reader, checked_run_id
 from fluxio.runtime.recorder import Recorder
 from fluxio.runtime.step import ProgressSink
+from fluxio.runtime.stopping import StopSign
 from fluxio.store.admission import run_exists
 from fluxio.store.base import Claim, Journal, Opening, RunRecord
 from fluxio.types import OnConflict, RunStatus
@@ -44,6 +45,14 @@ class ForkOrder:
     from_step: str | None = None
     as_run_id: str | None = None
     patch: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """What comes with a claim: who writes the log, and the sign that may end the execution."""
+
+    recorder: Recorder | None = None
+    stop: StopSign = field(default_factory=StopSign)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +86,9 @@ class Runs:
         chosen = self.environment.new_run_id() if run_id is None else checked_run_id(run_id)
         context = Context.create(initial)
         if self.journal is None:
-            return await self._drive(chosen, machine.begin(self.program, context), None, watch)
+            return await self._drive(
+                chosen, machine.begin(self.program, context), _Holding(), watch
+            )
         if policy is not OnConflict.RESTART and run_id is not None:
             record = await self.journal.run(chosen)
             if record is not None:
@@ -131,14 +142,15 @@ class Runs:
         _, state = await self.reader.moment_to_rerun(record, from_step)
         claim = await self._claims.take(run_id)
         recorder = self._claims.recorder(claim)
-        with self._claims.holding(claim):
+        with self._claims.holding(claim) as stop:
             try:
                 await recorder.begin_attempt(state)
             except asyncio.CancelledError as cancellation:
                 await self._claims.give_back(claim, cancellation)
                 raise
             move = machine.resume(self.program, state)
-            return await self._drive(run_id, move, recorder, watch, resumed=True)
+            holding = _Holding(recorder, stop)
+            return await self._drive(run_id, move, holding, watch, resumed=True)
 
     async def fork(self, order: ForkOrder, watch: Watchers) -> FinalContext:
         """Do as `replay`, but into a new run that is linked to its source.
@@ -160,15 +172,15 @@ class Runs:
     async def _claimed(
         self, claim: Claim, move: Transition, watch: Watchers, *, resumed: bool = False
     ) -> FinalContext:
-        with self._claims.holding(claim):
-            recorder = self._claims.recorder(claim)
-            return await self._drive(claim.run_id, move, recorder, watch, resumed=resumed)
+        with self._claims.holding(claim) as stop:
+            holding = _Holding(self._claims.recorder(claim), stop)
+            return await self._drive(claim.run_id, move, holding, watch, resumed=resumed)
 
     async def _drive(
         self,
         run_id: str,
         move: Transition,
-        recorder: Recorder | None,
+        holding: _Holding,
         watch: Watchers,
         *,
         resumed: bool = False,
@@ -178,7 +190,8 @@ class Runs:
             executor=self.executor,
             announcer=Announcer(run_id, self.program, Publisher(watch.callbacks)),
             clock=self.environment.clock,
-            recorder=recorder,
+            recorder=holding.recorder,
+            stop=holding.stop,
             chunks=watch.chunks,
             report=watch.report,
             debugging=self.environment.debugging(),

@@ -8,7 +8,7 @@ token. The runtime itself only ever talks to a `Journal`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -209,6 +209,12 @@ class Leasing(Protocol):
 
     def renew(self, claims: Sequence[Claim]) -> None:
         """Extend the leases, blocking, in a thread of the caller's; lost ones are skipped."""
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        """Which of these runs somebody wants to be cancelled, with the reasons; blocking as well.
+
+        Empty where the store has no way to ask for that.
+        """
 
 
 class Journal(Protocol):

@@ -17,6 +17,7 @@ from fluxio_django.management.refusal import refusal
 from fluxio_django.management.terminal import Text, Tone
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.progress import Progress
 from fluxio_django.records import moment_of
 from fluxio_django.redaction import shown_text
 from fluxio_django.values import json_values
@@ -68,12 +69,23 @@ def run_facts(run: Run, status: str) -> dict[str, Any]:
         "parent": run.parent or None,
         "parent_sequence": run.parent_sequence,
         "owner": run.owner or None,
-        "lease_expires_at": _iso(run.lease_expires_at),
+        "lease_expires_at": iso(run.lease_expires_at),
         "takeovers": run.takeovers,
-        "created_at": _iso(run.created_at),
-        "updated_at": _iso(run.updated_at),
-        "finished_at": _iso(run.finished_at),
+        "queue": run.queue,
+        "priority": run.priority,
+        "held_back": run.held_back or None,
+        "progress": _progress_facts(run),
+        "created_at": iso(run.created_at),
+        "updated_at": iso(run.updated_at),
+        "finished_at": iso(run.finished_at),
     }
+
+
+def _progress_facts(run: Run) -> dict[str, Any] | None:
+    progress = services.progress(run)
+    if progress is None:
+        return None
+    return {"done": progress.done, "total": progress.total, "note": progress.note}
 
 
 def entry_facts(entry: HistoryEntry, *, values: bool) -> dict[str, Any]:
@@ -109,6 +121,15 @@ def outcome_of(entry: HistoryEntry) -> str:
             return "failed" if entry.error is None else f"{entry.error.type}: {entry.error.message}"
         case RowKind.END:
             return "cancelled"
+
+
+def progress_words(progress: Progress | None) -> str:
+    """How far a step says it is, in one line; "" where it says nothing."""
+    if progress is None:
+        return ""
+    of = "" if progress.total is None else f" of {progress.total:,}"
+    share = "" if progress.share is None else f" ({progress.share:.0%})"
+    return f"{progress.done:,}{of}{share} {progress.note}".rstrip()
 
 
 def step_key(pipeline: DjangoPipeline, name: str) -> str:
@@ -154,7 +175,8 @@ def elapsed(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """A moment of a row in UTC, as --json has it."""
     return None if moment is None else _aware(moment).isoformat()
 
 

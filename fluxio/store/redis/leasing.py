@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
@@ -42,6 +42,10 @@ class RedisLeasing:
                 batch.execute()
         except RedisError as problem:
             raise StoreError(f"Redis did not renew {len(claims)} leases: {problem}") from problem
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        """None: runs in Redis are cancelled by whoever executes them."""
+        return {}
 
     def _add(self, batch: Pipeline, claim: Claim, *, by_digest: bool) -> None:
         call = batch.evalsha if by_digest else batch.eval

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -142,6 +142,9 @@ class _FaultyLeasing:
         if fault.mode is FaultMode.UNANSWERED:
             self._leasing.renew(claims)
         raise failure(fault, Operation.RENEW)
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        return self._leasing.wishes(claims)
 
 
 def _spoiled_rows(rows: list[Row]) -> list[Row]:

@@ -23,6 +23,7 @@ from fluxio_django.management.runs import (
     local,
     moment_of_run,
     outcome_of,
+    progress_words,
     run_facts,
     status_of,
     status_text,
@@ -89,7 +90,14 @@ class Command(FluxioCommand):
             facts["worker"] = f"{run.owner} is gone; go on with: {resume}"
         elif run.owner:
             facts["worker"] = f"{run.owner}, lease until {local(run.lease_expires_at)}"
-        facts |= {"step": run.step, "version": run.version, "attempt": str(run.attempt)}
+        if run.held_back:
+            facts["held back"] = Text(run.held_back, Tone.CAREFUL)
+        facts |= {
+            "step": run.step,
+            "progress": progress_words(services.progress(run)),
+            "version": run.version,
+            "attempt": str(run.attempt),
+        }
         if run.parent:
             facts["forked from"] = f"{run.parent}, row {run.parent_sequence}"
         facts |= {"created": local(run.created_at), "finished": local(run.finished_at)}

@@ -33,6 +33,9 @@ class Leases:
             if len(self.renewed) <= self.failures:
                 raise OSError("down")
 
+    def wishes(self, claims: Sequence[Claim]) -> dict[str, str]:
+        return {}
+
     def wait_for(self, count: int) -> None:
         """Wait until that many renewals were asked for."""
         with self._changed:

@@ -1,6 +1,6 @@
 """Stores that note what they confirm, and that reach moments at which a test may interfere."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -154,6 +154,9 @@ class _WatchedLeasing:
         reach(Moment.IN_HEARTBEAT)
         with undisturbed, self._journal.writing(Moment.BEFORE_RENEWAL), self._seen():
             self._leasing.renew(claims)
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        return self._leasing.wishes(claims)
 
     def _seen(self) -> AbstractContextManager[None]:
         """Heartbeats have a thread of their own, and so a connection nobody looks at yet."""
