@@ -31,6 +31,7 @@ from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction, is_mariadb
+from fluxio_django.prepared import execute
 from fluxio_django.queues import AVAILABLE, Place, QueuedRunQuerySet, Standing, place_facts
 from fluxio_django.records import (
     NO_NOTE,
@@ -167,12 +168,12 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         run = begin_parameters(record, note, lease_seconds, connection)
         if connection.vendor == "postgresql":
             statement = statements.many(statements.begin_with_rows, len(rows))
-            return _execute(connection, statement, [*run, *rows_parameters(rows, connection)]) > 0
+            return execute(connection, statement, [*run, *rows_parameters(rows, connection)]) > 0
         if self._takes_blocks:
             appended = self._appended(record.run_id, rows)
             return _ask(connection, statements.begin_block(len(rows)), [*run, *appended])
         with transaction.atomic(using=self.db):
-            _execute(connection, statements.begin, run)
+            execute(connection, statements.begin, run)
             self._append(record.run_id, rows)
         return True
 
@@ -301,13 +302,13 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         connection, statements = self._connection, self._statements
         fence = fence_parameters(claim, commit, connection)
         if not commit.rows:
-            return _execute(connection, statements.fence, fence) == 1
+            return execute(connection, statements.fence, fence) == 1
         if connection.vendor == "postgresql":
             statement = statements.many(statements.commit_with_rows, len(commit.rows))
             values = rows_parameters(commit.rows, connection)
-            return _execute(connection, statement, [*fence, *values]) > 0
+            return execute(connection, statement, [*fence, *values]) > 0
         self._append(claim.run_id, commit.rows)
-        return _execute(connection, statements.fence_head, fence) == 1
+        return execute(connection, statements.fence_head, fence) == 1
 
     def renew(self, claims: Sequence[Claim]) -> int:
         """Extend the leases of the claims that still hold, and say how many those are.
@@ -373,7 +374,7 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         passes_over = connection.features.has_select_for_update_skip_locked
         chosen = statements.renew_free if passes_over else statements.renew
         statement = statements.for_claims(chosen, len(claims))
-        return _execute(connection, statement, renew_parameters(claims, seconds, connection))
+        return execute(connection, statement, renew_parameters(claims, seconds, connection))
 
     @property
     def _takes_blocks(self) -> bool:
@@ -397,7 +398,7 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
     def _append(self, run_id: str, rows: Sequence[Row]) -> None:
         connection, statement = self._connection, self._statements.append
         for row in rows:
-            _execute(connection, statement, self._appended(run_id, [row]))
+            execute(connection, statement, self._appended(run_id, [row]))
 
 
 class CheckpointQuerySet(models.QuerySet[Instance]):
@@ -469,12 +470,6 @@ def _batches(claims: Sequence[Claim], size: int) -> Iterator[list[Claim]]:
     remaining = iter(claims)
     while batch := list(islice(remaining, size)):
         yield batch
-
-
-def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return int(cursor.rowcount)
 
 
 def _ask(connection: BaseDatabaseWrapper, block: str, parameters: Sequence[Any]) -> bool:

@@ -105,6 +105,7 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
     key, run_id = quote(_column(run, "id")), quote(_column(run, "run_id"))
     columns = [quote(_column(checkpoint, name)) for name in ("run", *ROW_COLUMNS)]
     values = ", ".join(["%s"] * len(ROW_COLUMNS))
+    typed = ", ".join(f"%s::{_type(checkpoint, name)}" for name in ROW_COLUMNS)
     into_rows = f"INSERT INTO {rows} ({', '.join(columns)})"
     begin = _begin(connection, run)
     fence, fence_head = _fence(connection, run, head=False), _fence(connection, run, head=True)
@@ -122,7 +123,7 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
             f"WITH proof AS ({fence_head} RETURNING {key}) "
             f"{into_rows} SELECT proof.{key}, given.* {taken}"
         ),
-        row=f"({values})",
+        row=f"({typed})",
         claim=f"({' AND '.join(_equal(connection, run, 'run_id', 'token', 'owner'))})",
         renew=_renew(connection, run),
         renew_free=_renew(connection, run, " FOR UPDATE SKIP LOCKED"),
@@ -176,6 +177,21 @@ def _column(model: Table, name: str) -> str:
     field = model._meta.get_field(name)
     assert isinstance(field, models.Field)
     return str(field.column)
+
+
+def _type(model: Table, name: str) -> str:
+    """The type of a value that is selected into a column (PostgreSQL)."""
+    match model._meta.get_field(name):
+        case models.IntegerField():
+            return "bigint"
+        case models.BooleanField():
+            return "boolean"
+        case models.FloatField():
+            return "double precision"
+        case models.DateTimeField():
+            return "timestamptz"
+        case _:
+            return "text"
 
 
 def begin_parameters(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -45,42 +46,44 @@ class Tables:
     @property
     def runs(self) -> RunQuerySet[Any]:
         """All runs."""
-        runs: RunQuerySet[Any] = _model("Run").objects.using(self.alias)
+        runs: RunQuerySet[Any] = _all("Run", self.alias).all()
         return runs
 
     @property
     def rows(self) -> CheckpointQuerySet[Any]:
         """All rows of their logs."""
-        rows: CheckpointQuerySet[Any] = _model("Checkpoint").objects.using(self.alias)
+        rows: CheckpointQuerySet[Any] = _all("Checkpoint", self.alias).all()
         return rows
 
     @property
     def versions(self) -> VersionQuerySet[Any]:
         """All versions of pipelines."""
-        versions: VersionQuerySet[Any] = _model("PipelineVersion").objects.using(self.alias)
+        versions: VersionQuerySet[Any] = _all("PipelineVersion", self.alias).all()
         return versions
 
     @property
     def queues(self) -> QueueQuerySet[Any]:
         """All queues that were ever paused."""
-        queues: QueueQuerySet[Any] = _model("Queue").objects.using(self.alias)
+        queues: QueueQuerySet[Any] = _all("Queue", self.alias).all()
         return queues
 
     @property
     def gates(self) -> GateQuerySet[Any]:
         """The gates of pipelines with limits."""
-        gates: GateQuerySet[Any] = _model("Gate").objects.using(self.alias)
+        gates: GateQuerySet[Any] = _all("Gate", self.alias).all()
         return gates
 
     @property
     def keys(self) -> KeyQuerySet[Any]:
         """The deduplication keys of runs."""
-        keys: KeyQuerySet[Any] = _model("DeduplicationKey").objects.using(self.alias)
+        keys: KeyQuerySet[Any] = _all("DeduplicationKey", self.alias).all()
         return keys
 
 
-def _model(name: str) -> Any:
-    return apps.get_model("fluxio_django", name)
+@cache
+def _all(model: str, alias: str) -> Any:
+    """A query set to be copied: putting one together anew would cost as much as a short query."""
+    return apps.get_model("fluxio_django", model).objects.using(alias)
 
 
 async def hop(

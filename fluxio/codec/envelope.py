@@ -96,25 +96,24 @@ def _digest(payload: str, bound: bytes) -> str:
 
 def _rendered(binding: Mapping[str, Bound]) -> bytes:
     """One spelling per binding: sorted, each name and value with its length and type in front."""
-    parts: list[str] = []
-    for name in sorted(binding):
-        kind, text = _spelled(name, binding[name])
-        parts.append(f"{len(name)}:{name}{kind}{len(text)}:{text}")
+    parts = [_spelled(name, binding[name]) for name in sorted(binding)]
     return f"{len(parts)};{''.join(parts)}".encode("utf-8", "surrogatepass")
 
 
-def _spelled(name: str, value: Any) -> tuple[str, str]:
-    if value is None:
-        return "n", ""
+def _spelled(name: str, value: Any) -> str:
     if isinstance(value, str):  # a StrEnum comes back from a row as the plain str it stands for
-        return "s", str.__str__(value)
-    if type(value) is bool:
-        return "b", str(value)
-    if type(value) is int:
-        return "i", hex(value)
-    if type(value) is float:
-        return "f", value.hex()
+        return f"{len(name)}:{name}s{len(value)}:{str.__str__(value)}"
+    kind = type(value)
+    if kind is int:
+        text = f"{value:#x}"
+        return f"{len(name)}:{name}i{len(text)}:{text}"
+    if kind is bool:
+        return f"{len(name)}:{name}b4:True" if value else f"{len(name)}:{name}b5:False"
+    if value is None:
+        return f"{len(name)}:{name}n0:"
+    if kind is float:
+        text = value.hex()
+        return f"{len(name)}:{name}f{len(text)}:{text}"
     raise ConfigurationError(
-        f"{name!r} is bound to a row as {type(value).__name__}. "
-        "Bind a str, int, float, bool or None."
+        f"{name!r} is bound to a row as {kind.__name__}. Bind a str, int, float, bool or None."
     )

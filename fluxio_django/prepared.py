@@ -1,0 +1,57 @@
+"""How the constant statements of the hot path are sent: PostgreSQL parses and plans each only once.
+
+Django binds parameters on the client, so that the server sees a new text every time, and planning
+it costs more than carrying it out. Here a statement is prepared once per connection (see
+`prepared_cursor`), unless a transaction is open, which a statement that is missing would break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from fluxio_django.prepared_cursor import PreparedCursor
+
+
+def execute(connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]) -> int:
+    """Carry out a statement that is sent again and again, and give the number of its rows.
+
+    Django's execute wrappers and query log see it as they see any other.
+    """
+    if not can_prepare(connection):
+        with connection.cursor() as plain:
+            plain.execute(statement, parameters)
+            return int(plain.rowcount)
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    connection.validate_thread_sharing()
+    cursor: Any = _cursor_class()(connection.connection)
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    wrap(cursor).execute(statement, parameters)
+    return int(cursor.rowcount)
+
+
+def can_prepare(connection: BaseDatabaseWrapper) -> bool:
+    """Whether statements are prepared here: PostgreSQL by psycopg 3, outside of transactions."""
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        return False
+    return connection.get_autocommit() and _driver_prepares()
+
+
+@cache
+def _driver_prepares() -> bool:
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    return bool(is_psycopg3)
+
+
+@cache
+def _cursor_class() -> type[PreparedCursor]:
+    """Imported at first use: projects without PostgreSQL may have no psycopg."""
+    from fluxio_django.prepared_cursor import PreparedCursor
+
+    return PreparedCursor
