@@ -12,6 +12,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 PIP := $(PYTHON) -m pip -qq --disable-pip-version-check --no-input
 ARGS ?=
+FLUXIO_PROOFS ?= soak
 
 # The MariaDB driver is compiled on installation: asked for only where its headers are found.
 MARIADB_DRIVER := $(if $(shell pkg-config --exists libmariadb 2>/dev/null && echo yes),.venv/.mariadb)
@@ -94,8 +95,8 @@ bench-setup: $(PEERS:%=.bench/%/.made) ## Make an environment for each library w
 bench-peers: bench-setup .venv/.dev ## Measure, with those libraries by turns
 	@$(PYTHON) -m benchmarks --peers all --out .bench/results $(ARGS)
 
-soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours)
-	@$(PYTHON) -m pytest -m soak --timeout=0 $(ARGS)
+soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours) and record them in the docs
+	@FLUXIO_PROOFS=$(FLUXIO_PROOFS) $(PYTHON) -m pytest -m 'durability or soak' --timeout=0 --record-proofs $(ARGS)
 
 docs: .venv/.docs ## Build the documentation into docs/_build/html
 	@$(PYTHON) -m sphinx -q --fail-on-warning --keep-going -b html docs docs/_build/html

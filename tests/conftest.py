@@ -2,19 +2,39 @@
 
 import os
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.needs import NEEDS
+from tests.proofs.page import record
+from tests.proofs.sizes import Size, size_by
+from tests.proofs.tally import Tally
 from tests.settings import SQLITE_FILE, TEST_DATABASE
 
 UNMET = pytest.StashKey[Counter[str]]()
+TALLY = pytest.StashKey[Tally]()
+SIZE = pytest.StashKey[Size]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What a soak does beside testing."""
+    text = "write the table of guarantees into docs/reliability.md"
+    parser.addoption("--record-proofs", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start counting the tests that could not run."""
+    """Start counting: the tests that could not run, and the trials of those that prove."""
     config.stash[UNMET] = Counter()
+    config.stash[TALLY] = Tally()
+    config.stash[SIZE] = size_by()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which sample the proofs try, so that it can be tried again."""
+    size = config.stash[SIZE]
+    return f"proofs: {size}, FLUXIO_PROOFS_TURN={size.turn}"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,17 +62,36 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say in one line per unmet need how much was not tested, and why."""
+    """Say how much was not tested, and why, and of each guarantee how often it was broken."""
     for marker, count in config.stash[UNMET].items():
         terminalreporter.write_line(
             f"{marker}: {count} not run, {NEEDS[marker].problem()}", yellow=True
         )
+    tally = config.stash[TALLY]
+    if tally.counts:
+        terminalreporter.section("guarantees")
+        for line in tally.text():
+            terminalreporter.write_line(line)
+    if config.getoption("--record-proofs"):
+        record(tally.lines(), config.stash[SIZE], datetime.now(UTC).date())
 
 
 def pytest_unconfigure() -> None:
     """Remove what a killed process left beside the SQLite file."""
     for leftover in Path(SQLITE_FILE).parent.glob(f"{TEST_DATABASE}.*"):
         leftover.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Counts trials and violations for the table at the end."""
+    return pytestconfig.stash[TALLY]
+
+
+@pytest.fixture(scope="session")
+def size(pytestconfig: pytest.Config) -> Size:
+    """How much a proof tries."""
+    return pytestconfig.stash[SIZE]
 
 
 def _real_transactions(alias: str) -> pytest.MarkDecorator:

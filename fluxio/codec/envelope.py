@@ -16,6 +16,7 @@ FORMAT_VERSION = 1
 Bound = str | int | float | bool | None
 """A fact about a row that its digest covers."""
 
+_HASHED_AT_ONCE = 1 << 18
 _VERSION = re.compile(r"([1-9][0-9]{0,4}):", re.ASCII)
 
 
@@ -39,8 +40,11 @@ def seal(body: str, binding: Mapping[str, Bound], *, keyring: Keyring | None = N
     if not body.isascii():
         raise EncodingError("Only ASCII text is sealed. Encode values with a Codec.", path="")
     bound = _rendered(binding)
-    sealed = f"p:{body}" if keyring is None else keyring.seal(body, bound)
-    payload = f"{FORMAT_VERSION}:{sealed}"
+    # Large texts are copied as seldom as can be.
+    if keyring is None:
+        payload = f"{FORMAT_VERSION}:p:{body}"
+    else:
+        payload = f"{FORMAT_VERSION}:{keyring.seal(body, bound)}"
     return Sealed(payload=payload, digest=_digest(payload, bound))
 
 
@@ -90,8 +94,13 @@ def _corrupt(binding: Mapping[str, Bound], reason: str) -> CorruptCheckpointErro
 
 
 def _digest(payload: str, bound: bytes) -> str:
-    text = payload.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(b"%b%d:%b" % (bound, len(text), text)).hexdigest()
+    # In parts, so that a large text is not there twice; what is not ASCII was not sealed here.
+    length = len(payload) if payload.isascii() else len(payload.encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(b"%b%d:" % (bound, length))
+    for start in range(0, len(payload), _HASHED_AT_ONCE):
+        part = payload[start : start + _HASHED_AT_ONCE]
+        digest.update(part.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _rendered(binding: Mapping[str, Bound]) -> bytes:

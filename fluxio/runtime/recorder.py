@@ -224,7 +224,9 @@ class Recorder:
         due = (
             self._rows_since_full >= self._check_rows or self._bytes_since_full >= self._check_bytes
         )
-        if not always and not due:
+        # The whole state cannot be smaller than what the step has just written.
+        hopeless = len(entry.text) * 4 > self._bytes_since_full
+        if not always and (hopeless or not due):
             return None
         lanes = lane_bodies(self._program, entry.state)
         whole = f"{entry.text[:-1]},{encode_lanes(lanes)}}}"

@@ -58,15 +58,16 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
     Raises:
         EncodingError: a value cannot be stored; the path starts with `ctx`.
     """
-    parts = [f'"writes":{codec.encode(body.writes, "ctx")}', f'"route":{json.dumps(body.route)}']
+    # Put together once: a text may be as large as ten megabytes.
+    parts = ['{"writes":', codec.encode(body.writes, "ctx"), f',"route":{json.dumps(body.route)}']
     if body.error is not None:
         facts = [body.error.type, body.error.message, body.error.traceback]
-        parts.append(f'"error":{json.dumps(facts)}')
+        parts.append(f',"error":{json.dumps(facts)}')
     if body.lanes is not None:
-        parts.append(encode_lanes(body.lanes, codec))
+        parts += [",", encode_lanes(body.lanes, codec)]
     if body.saved is not None:
-        parts.append(f'"saved":{codec.encode(body.saved, "checkpoint")}')
-    return "{" + ",".join(parts) + "}"
+        parts += [',"saved":', codec.encode(body.saved, "checkpoint")]
+    return "".join([*parts, "}"])
 
 
 def encode_lanes(lanes: Mapping[str, LaneBody], codec: Codec = DEFAULT_CODEC) -> str:

@@ -1,4 +1,4 @@
-"""What the proofs share: a nursery of processes, the houses, and one table at the end."""
+"""What the proofs share: a nursery of processes, and the houses."""
 
 from collections.abc import Callable, Iterator
 from uuid import uuid4
@@ -8,33 +8,8 @@ import pytest
 from tests.durability.harness.actors import Part, Verb
 from tests.durability.harness.houses import REDIS, House
 from tests.durability.harness.nursery import Nursery
-from tests.durability.harness.tally import Tally
-
-TALLY = pytest.StashKey[Tally]()
 
 MakePart = Callable[..., Part]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count."""
-    config.stash[TALLY] = Tally()
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Show what was tried and what was broken."""
-    tally = config.stash[TALLY]
-    if tally.counts:
-        terminalreporter.section("guarantees")
-        for line in tally.lines():
-            terminalreporter.write_line(line)
-
-
-@pytest.fixture(scope="session")
-def tally(pytestconfig: pytest.Config) -> Tally:
-    """Counts trials and violations for the table at the end."""
-    return pytestconfig.stash[TALLY]
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from tests.durability.harness.archive import (
 )
 from tests.durability.harness.houses import House
 from tests.durability.harness.plans import INITIAL, expect
-from tests.durability.harness.tally import Tally
+from tests.proofs.tally import Tally
 
 pytestmark = pytest.mark.durability
 

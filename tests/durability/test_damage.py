@@ -20,10 +20,10 @@ from tests.durability.harness.actors import Verb
 from tests.durability.harness.effects import read_effects
 from tests.durability.harness.houses import House
 from tests.durability.harness.starving import Starving
-from tests.durability.harness.tally import Tally
 from tests.durability.harness.topologies import TOPOLOGIES
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
 
 SAMPLES = 8
 """Bits that are flipped, and places that are cut, in each row."""

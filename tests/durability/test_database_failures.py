@@ -14,9 +14,9 @@ from tests.durability.harness.actors import Verb
 from tests.durability.harness.houses import House
 from tests.durability.harness.starving import Starving
 from tests.durability.harness.statements import each_statement
-from tests.durability.harness.tally import Tally
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
 
 
 class Outage:

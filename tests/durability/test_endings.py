@@ -13,7 +13,8 @@ from fluxio.verification import verify_log
 from fluxio_django import DjangoStore
 from fluxio_django.pipeline import DjangoPipeline
 from tests.durability.harness.houses import House
-from tests.durability.harness.tally import Tally
+from tests.proofs.sizes import Size
+from tests.proofs.tally import Tally
 
 pytestmark = pytest.mark.durability
 
@@ -87,11 +88,9 @@ async def siblings_left(times: int) -> list[int]:
     return left
 
 
-@pytest.mark.parametrize(
-    "times", [pytest.param(50), pytest.param(1000, marks=pytest.mark.soak)], ids=["some", "many"]
-)
-def test_no_sibling_outlives_the_failure_of_a_branch(tally: Tally, times: int) -> None:
+def test_no_sibling_outlives_the_failure_of_a_branch(tally: Tally, size: Size) -> None:
     """G11: siblings are cancelled, and have ended when the error is raised."""
+    times = size.trials(pull_request=1000, soak=1000)
     left = async_to_sync(siblings_left)(times)
     tally.add("G11", "memory", times, sum(map(bool, left)))
     assert left == [0] * times

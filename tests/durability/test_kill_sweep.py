@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import chain
 
 import pytest
 
@@ -10,16 +11,19 @@ from tests.durability.harness.actors import Unit, Verb
 from tests.durability.harness.houses import House
 from tests.durability.harness.nursery import Nursery
 from tests.durability.harness.plans import Choice
-from tests.durability.harness.tally import Tally
 from tests.durability.harness.topologies import TOPOLOGIES
 from tests.durability.harness.trials import Report, count, kill_trial
+from tests.durability.harness.verdicts import broken_by
+from tests.proofs.sizes import Scale, Size
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
 
 POINTS = 24
-"""Kill points of one topology in one place, when every line would take too long."""
+"""Lines of one topology in one place at which it is killed in a pull request."""
 TWICE = 4
-"""Every so many points the resume is killed as well."""
+"""At every so many of these lines the resume is killed as well."""
+TWICE_IN_SOAK = 20
 REDIS_LEASE = 0.3
 """Redis does not know that an owner is dead, so its lease has to run out; in seconds."""
 
@@ -42,12 +46,16 @@ class Sweep:
         runs = [self._submit(count) for _ in range(3 if self.is_random else 1)]
         return max(run.result() for run in runs)
 
-    def evenly(self, total: int, points: int) -> Iterator[list[int]]:
-        """Points that cover a run evenly; some with another kill during the resume."""
-        for point in range(points):
-            line = 1 + point * total // points
-            again = 1 + (point * 7 % points) * total // (2 * points)
-            yield [line, again] if point % TWICE == TWICE - 1 else [line]
+    def once(self, total: int, size: Size) -> Iterator[list[int]]:
+        """Lines at which a run is killed."""
+        return ([line] for line in size.points(total, pull_request=POINTS))
+
+    def twice(self, total: int, size: Size) -> Iterator[list[int]]:
+        """Lines at which a run is killed, each with one in the first half of its resume."""
+        lines = size.points(total, pull_request=POINTS)
+        some = lines[:: TWICE if size.scale is Scale.PULL_REQUEST else TWICE_IN_SOAK]
+        for number, line in enumerate(some):
+            yield [line, 1 + (number * 7 % len(some)) * total // (2 * len(some))]
 
     def kill(self, at: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Report]]:
         """Kill a run at each of these, and give what came of it, in order."""
@@ -75,7 +83,7 @@ def hold_against(sweep: Sweep, tally: Tally, points: Iterable[Sequence[int]]) ->
     broken: list[str] = []
     reached = trials = 0
     for kills, report in sweep.kill(points):
-        tally.add_trial(guarantees, sweep.house.title, report.findings, "G1")
+        tally.add_trial(guarantees, sweep.house.title, broken_by(report.findings), "G1")
         trials, reached = trials + 1, reached + report.reached
         if report.findings:
             broken.append(f"killed at {kills}: {report.findings}")
@@ -94,11 +102,12 @@ def promised_by(sweep: Sweep) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_a_run_killed_at_some_line_goes_on_and_repeats_nothing_recorded(
-    sweep: Sweep, tally: Tally
+def test_a_run_killed_at_any_line_goes_on_and_repeats_nothing_recorded(
+    sweep: Sweep, tally: Tally, size: Size
 ) -> None:
-    """G1, G3, G4, G10, G12: lines that are evenly spread over a run."""
-    hold_against(sweep, tally, sweep.evenly(sweep.total(), POINTS))
+    """G1, G3, G4, G10, G12: a sample of the library's executed lines; in a soak, each of them."""
+    total = sweep.total()
+    hold_against(sweep, tally, chain(sweep.once(total, size), sweep.twice(total, size)))
 
 
 @pytest.mark.parametrize("topology", ["linear", "plain", "routed", "background"])
@@ -109,14 +118,3 @@ def test_a_run_killed_between_any_two_statements_goes_on_and_repeats_nothing_rec
     sweep = Sweep(nursery, relational, part, topology)
     sweep.unit = Unit.STATEMENT
     hold_against(sweep, tally, ([place] for place in range(1, sweep.total() + 1)))
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_a_run_killed_at_any_line_goes_on_and_repeats_nothing_recorded(
-    sweep: Sweep, tally: Tally
-) -> None:
-    """G1, G3, G4, G10, G12: every executed line of the library."""
-    total = sweep.total()
-    hold_against(sweep, tally, ([place] for place in range(1, total + 1)))
-    hold_against(sweep, tally, sweep.evenly(total, total // 20))

@@ -7,10 +7,15 @@ import pytest
 from tests.durability.conftest import MakePart
 from tests.durability.harness.houses import House
 from tests.durability.harness.nursery import Nursery
-from tests.durability.harness.tally import Tally
 from tests.durability.harness.trials import lost_answer_trial
+from tests.proofs.sizes import Scale, Size
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
+
+ALWAYS_WHOLE = {"linear", "plain"}
+ANSWERS = 10
+"""Of each of the other topologies in a pull request."""
 
 
 class Network:
@@ -48,19 +53,22 @@ def network(nursery: Nursery, part: MakePart, server: House, topology: str) -> N
     return Network(nursery, part, server, topology)
 
 
-@pytest.mark.parametrize("topology", ["linear", "plain"])
-def test_an_answer_that_is_lost_doubles_nothing_and_fails_no_commit(
-    network: Network, tally: Tally
-) -> None:
-    """G5: each answer of the database to a run, from the first look to the last commit."""
-    network.hold_against(tally, range(1, network.requests() + 1))
+ANSWERS_IN_SOAK = 200
+"""Of each of the five topologies in each database."""
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("topology", ["linear", "plain", "parallel", "routed", "background"])
-def test_answers_that_are_lost_double_nothing_and_fail_no_commit(
-    network: Network, tally: Tally
+def test_an_answer_that_is_lost_doubles_nothing_and_fails_no_commit(
+    network: Network, tally: Tally, size: Size, topology: str
 ) -> None:
-    """G5: the same again and again, a thousand times in each database."""
+    """G5: each answer of the database to a run, from the first look to the last commit.
+
+    In a pull request each answer to two topologies, and a sample of those to the others.
+    """
     total = network.requests()
-    network.hold_against(tally, (1 + number % total for number in range(250)))
+    wanted = size.trials(pull_request=total, soak=ANSWERS_IN_SOAK)
+    if size.scale is Scale.PULL_REQUEST and topology not in ALWAYS_WHOLE:
+        losses: Iterable[int] = size.points(total, pull_request=ANSWERS)
+    else:
+        losses = (1 + number % total for number in range(wanted))
+    network.hold_against(tally, losses)

@@ -14,11 +14,15 @@ from tests.durability.harness.races import (
     race_of_threads,
     winners,
 )
-from tests.durability.harness.tally import Tally
+from tests.proofs.sizes import Size
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
 
 Race = Callable[..., list[Outcomes]]
+
+RUNS = {True: 1000, False: 200}
+"""How many runs two processes want in a pull request, by whether it is a database."""
 
 
 def hold_against(nursery: Nursery, tally: Tally, house: House, race: Race, runs: int) -> None:
@@ -34,30 +38,16 @@ def hold_against(nursery: Nursery, tally: Tally, house: House, race: Race, runs:
 
 
 def test_of_two_processes_exactly_one_is_let_in(
-    nursery: Nursery, tally: Tally, house: House
+    nursery: Nursery, tally: Tally, house: House, size: Size
 ) -> None:
-    """G2b: and no error of the database reaches the other one."""
-    hold_against(nursery, tally, house, race_of_processes, 150)
+    """G2b: and no error of the database reaches the other one; a thousand runs in a soak."""
+    runs = size.trials(pull_request=RUNS[house.is_relational], soak=1000)
+    hold_against(nursery, tally, house, race_of_processes, runs)
 
 
 def test_of_sixteen_threads_exactly_one_is_let_in(
-    nursery: Nursery, tally: Tally, house: House
+    nursery: Nursery, tally: Tally, house: House, size: Size
 ) -> None:
-    """G2b: and no error of the database reaches the other ones."""
-    hold_against(nursery, tally, house, race_of_threads, 12)
-
-
-@pytest.mark.soak
-def test_of_two_processes_exactly_one_is_let_in_a_thousand_times(
-    nursery: Nursery, tally: Tally, house: House
-) -> None:
-    """G2b: 1,000 runs."""
-    hold_against(nursery, tally, house, race_of_processes, 1000)
-
-
-@pytest.mark.soak
-def test_of_sixteen_threads_exactly_one_is_let_in_two_hundred_times(
-    nursery: Nursery, tally: Tally, house: House
-) -> None:
-    """G2b: 200 runs."""
-    hold_against(nursery, tally, house, race_of_threads, 200)
+    """G2b: and no error of the database reaches the other ones; two hundred runs in a soak."""
+    runs = size.trials(pull_request=12, soak=200)
+    hold_against(nursery, tally, house, race_of_threads, runs)

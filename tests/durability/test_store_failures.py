@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from tests.durability.conftest import real_transactions
 from tests.durability.harness.actors import Finding, Verb
 from tests.durability.harness.houses import MEMORY, House
 from tests.durability.harness.starving import Starving
-from tests.durability.harness.tally import Tally
+from tests.proofs.sizes import Size
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
 
 FAILING = (FaultMode.UNAVAILABLE, FaultMode.UNANSWERED)
 
@@ -112,12 +114,14 @@ def test_a_run_survives_the_failure_of_any_call_during_its_recovery(famine: Fami
     famine.hold_against()
 
 
-@pytest.mark.soak
+PAIRS = 6
+"""Pairs of failures of each topology in one place in a pull request."""
+
+
 @pytest.mark.parametrize("topology", ["linear", "plain", "parallel", "routed", "background"])
-def test_a_run_survives_any_failure_followed_by_any_other(famine: Famine) -> None:
-    """G19: every pair of failing calls, in the execution and in its recovery."""
-    again = list(famine.faults(Verb.RESUME))
-    for first in famine.faults():
-        for second in again:
-            famine.suffer(first, second)
+def test_a_run_survives_any_failure_followed_by_any_other(famine: Famine, size: Size) -> None:
+    """G19: pairs of failing calls, in the execution and in its recovery; in a soak, every pair."""
+    pairs = list(product(famine.faults(), famine.faults(Verb.RESUME)))
+    for place in size.points(len(pairs), pull_request=PAIRS):
+        famine.suffer(*pairs[place - 1])
     famine.hold_against()

@@ -9,7 +9,6 @@ from tests.durability.conftest import MakePart
 from tests.durability.harness.houses import House
 from tests.durability.harness.moments import Moment
 from tests.durability.harness.nursery import Nursery
-from tests.durability.harness.tally import Tally
 from tests.durability.harness.trials import (
     Order,
     Report,
@@ -17,8 +16,10 @@ from tests.durability.harness.trials import (
     live_owner_trial,
     zombie_trial,
 )
+from tests.proofs.sizes import Size
+from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, pytest.mark.soak]
+pytestmark = pytest.mark.durability
 
 LEASE = 0.3
 """Seconds; short, since every trial waits for it."""
@@ -31,9 +32,11 @@ FROZEN_AT = (
 )
 WITHOUT_TRANSACTIONS = tuple(one for one in FROZEN_AT if one is not Moment.IN_TRANSACTION)
 
-TRIALS = 30
-"""In each database, so that there are a hundred in all with those in Redis."""
-SOAK_TRIALS = 3000
+FROZEN = {True: 100, False: 20}
+"""Frozen owners in a pull request, by whether it is a database."""
+FROZEN_IN_SOAK = 3000
+SHIFTED = 10
+SHIFTED_IN_SOAK = 300
 
 HOUR = 3600.0
 
@@ -85,10 +88,11 @@ def hold_against(
 
 
 def test_an_owner_frozen_past_its_lease_commits_nothing_any_more(
-    nursery: Nursery, part: MakePart, tally: Tally, house: House
+    nursery: Nursery, part: MakePart, tally: Tally, house: House, size: Size
 ) -> None:
     """G2: frozen at 5 points; the heir has finished, or has only just claimed the run."""
-    assert hold_against(nursery, part, tally, house, trials(house, TRIALS)) == []
+    total = size.trials(pull_request=FROZEN[house.is_relational], soak=FROZEN_IN_SOAK)
+    assert hold_against(nursery, part, tally, house, trials(house, total)) == []
 
 
 @pytest.mark.parametrize("topology", ["linear", "plain"])
@@ -115,28 +119,11 @@ def test_an_heir_goes_on_behind_the_row_that_was_committed_while_it_claimed(
     assert report.findings == []
 
 
-@pytest.mark.soak
-def test_owners_frozen_past_their_leases_never_commit(
-    nursery: Nursery, part: MakePart, tally: Tally, house: House
-) -> None:
-    """G2: the same, thousands of times."""
-    assert hold_against(nursery, part, tally, house, trials(house, SOAK_TRIALS)) == []
-
-
 def test_a_takeover_is_as_safe_with_clocks_that_are_hours_apart(
-    nursery: Nursery, part: MakePart, tally: Tally, house: House
+    nursery: Nursery, part: MakePart, tally: Tally, house: House, size: Size
 ) -> None:
     """G22: the owner's clock is an hour off, the heir's an hour off the other way."""
-    wanted = trials(house, 10)
-    assert hold_against(nursery, part, tally, house, wanted, skew=HOUR) == []
-
-
-@pytest.mark.soak
-def test_takeovers_are_as_safe_with_clocks_that_are_hours_apart(
-    nursery: Nursery, part: MakePart, tally: Tally, house: House
-) -> None:
-    """G22: the same, hundreds of times."""
-    wanted = trials(house, 300)
+    wanted = trials(house, size.trials(pull_request=SHIFTED, soak=SHIFTED_IN_SOAK))
     assert hold_against(nursery, part, tally, house, wanted, skew=HOUR) == []
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.durability.defects.planting import VARIABLE, Defect, all_defects
+from tests.proofs.sizes import Scale
 
 ROOT = Path(__file__).resolve().parents[3]
 FAILED = 1
@@ -31,6 +32,7 @@ def hunt(defect: Defect | None, tests: Sequence[str]) -> Hunt:
     environment = {**os.environ, VARIABLE: defect.name if defect else ""}
     # The process has databases of its own.
     environment.pop("FLUXIO_TEST_RUN", None)
+    environment["FLUXIO_PROOFS"] = Scale.PULL_REQUEST
     chosen = ["-m", EVERYTHING, *tests]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", plugin, *chosen],

@@ -20,7 +20,7 @@ from tests.durability.defects.planting import defect, swap
 
 _SWEEP = "tests/durability/test_kill_sweep.py::test_a_run_killed"
 _BETWEEN = f"{_SWEEP}_between_any_two_statements_goes_on_and_repeats_nothing_recorded"
-_SOMEWHERE = f"{_SWEEP}_at_some_line_goes_on_and_repeats_nothing_recorded"
+_SOMEWHERE = f"{_SWEEP}_at_any_line_goes_on_and_repeats_nothing_recorded"
 _ENDINGS = "tests/durability/test_endings.py"
 _DAMAGE = "tests/durability/test_damage.py::test_a_row_that_was_changed_is_found_out"
 

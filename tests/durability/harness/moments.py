@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from enum import StrEnum
-from threading import RLock
+from threading import RLock, get_ident
 
 
 class Moment(StrEnum):
@@ -49,8 +49,12 @@ def stop() -> None:
 
 
 def stop_at_once() -> None:
-    """Do the same whatever the heartbeat does; it may be waiting for what this thread holds."""
-    os.kill(os.getpid(), signal.SIGSTOP)
+    """Do the same whatever the heartbeat does; it may be waiting for what this thread holds.
+
+    The signal goes to this thread: one to the process would be for the main thread to act upon, and
+    this one would run on until it does, perhaps into a lock of the database.
+    """
+    signal.pthread_kill(get_ident(), signal.SIGSTOP)
 
 
 def die() -> None:

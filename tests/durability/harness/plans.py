@@ -87,11 +87,14 @@ Node = Step | Fan | Choice | Inner
 
 @dataclass(kw_only=True)
 class Expected:
-    """What a run that went through a plan has recorded, given what its routers chose."""
+    """What a run that went through a plan has recorded, given what its routers chose.
+
+    `booking` are those of its steps that write to the ledger.
+    """
 
     values: dict[str, Any]
     steps: set[str] = field(default_factory=set)
-    booked: int = 0
+    booking: set[str] = field(default_factory=set)
 
 
 # --- what is built
@@ -267,7 +270,8 @@ def _follow(
 
 def _after(step: Step, key: str, values: Mapping[str, Any], expected: Expected) -> dict[str, Any]:
     expected.steps.add(key)
-    expected.booked += PRICE * (step.kind is Kind.BOOKING)
+    if step.kind is Kind.BOOKING:
+        expected.booking.add(key)
     if step.kind is Kind.STREAM:
         chunks = [f"{step.name}-{number}" for number in range(CHUNKS)]
         return {**values, f"{step.name}_stream_result": chunks}

@@ -208,12 +208,13 @@ def lost_answer_trial(part: Part, lose: int) -> Report:
         again = said_by(execute(replace(part, verb=Verb.RESUME)))
         if again.error:
             findings.append((Wrong.LOST, f"not resumed: {again.error}: {again.message}"))
-    findings += _judged(part, interruptions=bool(said.error))
+    findings += _judged(part, interruptions=bool(said.error), background_may_fail=True)
     return Report(reached=proxy.lost is not None, findings=findings, count=proxy.requests)
 
 
-def _judged(part: Part, *, interruptions: int) -> list[Finding]:
+def _judged(part: Part, *, interruptions: int, background_may_fail: bool = False) -> list[Finding]:
     """The verdict of a process of its own, since this one holds no connection."""
-    judging = fork(lambda: judge(part, interruptions=interruptions))
+    facts = {"interruptions": interruptions, "background_may_fail": background_may_fail}
+    judging = fork(lambda: judge(part, **facts))
     found: Any = judging.wait().said
     return [(rule, message) for rule, message in found]

@@ -1,6 +1,6 @@
 """What is left of a run after all that was done to it, held against all that was promised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from fluxio.context import Context
@@ -10,11 +10,11 @@ from fluxio.runtime.history import Log
 from fluxio.store.base import Row, RowKind, RunRecord
 from fluxio.store.payload import open_row
 from fluxio.types import RunStatus
-from fluxio.verification import EffectKind, verify_effects, verify_log
+from fluxio.verification import EffectKind, Rule, verify_effects, verify_log
 from tests.durability.harness.actors import Finding, Part, pipeline_of
 from tests.durability.harness.effects import read_effects
 from tests.durability.harness.houses import House
-from tests.durability.harness.plans import expect
+from tests.durability.harness.plans import PRICE, expect
 from tests.durability.harness.topologies import TOPOLOGIES
 
 
@@ -36,8 +36,37 @@ class Wrong(StrEnum):
     """Somebody waited for something that did not come."""
 
 
-def judge(part: Part, *, interruptions: int) -> list[Finding]:
-    """Everything that is wrong with a run that should have come to its end."""
+GUARANTEES: Mapping[str, str] = {
+    Rule.ORDER: "G1",
+    Rule.SEAL: "G16",
+    Rule.RECORD: "G1",
+    Rule.ONCE: "G1",
+    Rule.ROUTE: "G10",
+    Rule.PROGRAM: "G1",
+    Rule.RERUN: "G1",
+    Rule.COMMITTER: "G2",
+    Rule.EXECUTIONS: "G4",
+    Wrong.LOST: "G1",
+    Wrong.UNFINISHED: "G1",
+    Wrong.RESULT: "G1",
+    Wrong.LEDGER: "G3",
+    Wrong.ANSWER: "G1",
+    Wrong.HANG: "G7",
+}
+"""Which guarantee a broken rule belongs to, where the trial does not say it better."""
+
+
+def broken_by(findings: Iterable[Finding]) -> set[str]:
+    """The guarantees that were broken."""
+    return {GUARANTEES[rule] for rule, _ in findings}
+
+
+def judge(part: Part, *, interruptions: int, background_may_fail: bool = False) -> list[Finding]:
+    """Everything that is wrong with a run that should have come to its end.
+
+    Where the database fails under a stage's own statements that is the stage's failure, which in
+    the background ends the branch and is recorded; `background_may_fail` says that it may be so.
+    """
     house = House(part.house)
     try:
         record, rows = house.record_and_rows(part.run_id)
@@ -53,29 +82,34 @@ def judge(part: Part, *, interruptions: int) -> list[Finding]:
     if record.status is not RunStatus.SUCCEEDED:
         found.append((Wrong.UNFINISHED, f"the run is {record.status}: {record.error}"))
     try:
-        found += _outcome(house, part.topology, record, rows)
+        forgiven = _failed_in_background(rows) if background_may_fail else set()
+        found += _outcome(house, part.topology, record, rows, forgiven)
     except (FluxioError, KeyError) as problem:
         found.append((Wrong.RESULT, f"the log cannot be read: {problem!r}"))
     return found
 
 
+def _failed_in_background(rows: Sequence[Row]) -> set[str]:
+    return {row.step for row in rows if row.kind is RowKind.ERROR and row.background}
+
+
 def _outcome(
-    house: House, topology: str, record: RunRecord, rows: Sequence[Row]
+    house: House, topology: str, record: RunRecord, rows: Sequence[Row], forgiven: set[str]
 ) -> Iterator[Finding]:
     steps = [row for row in rows if row.kind is RowKind.STEP]
     bodies = {row.step: open_row(record.run_id, row) for row in steps}
     routes = {step: body.route for step, body in bodies.items() if body.route is not None}
     expected = expect(TOPOLOGIES[topology], routes)
-    if missing := expected.steps - set(bodies):
+    if missing := expected.steps - set(bodies) - forgiven:
         yield (Wrong.UNFINISHED, f"not recorded: {', '.join(sorted(missing))}")
     if surplus := set(bodies) - expected.steps:
         yield (Wrong.RESULT, f"recorded, but not on the way: {', '.join(sorted(surplus))}")
     differences = compare(Log.open(record.run_id, rows).values(), Context.create(expected.values))
     if differences:
         yield (Wrong.RESULT, f"differing values: {', '.join(differences)}")
-    booked = house.booked(record.run_id)
-    if house.is_relational and booked != expected.booked:
-        yield (Wrong.LEDGER, f"{booked} was booked, not {expected.booked}")
+    booked, due = house.booked(record.run_id), PRICE * len(expected.booking - forgiven)
+    if house.is_relational and booked != due:
+        yield (Wrong.LEDGER, f"{booked} was booked, not {due}")
 
 
 def stages_ran(effects: str) -> bool:
