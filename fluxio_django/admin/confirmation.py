@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.http import (
-    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseNotAllowed,
@@ -23,6 +21,7 @@ from django.utils.translation import ngettext
 
 from fluxio_django import services
 from fluxio_django.admin import audit, nonce
+from fluxio_django.admin.asked import keys_in
 from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
 from fluxio_django.admin.operations import FORK, Operation, Order
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 100
 """How many runs one confirmation covers."""
-
-_KEY = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +89,9 @@ class ConfirmationView:
     def _chosen(self, request: HttpRequest) -> list[Run]:
         if not self._admin.has_view_permission(request):
             raise PermissionDenied
-        return self._allowed(request, keys_in(request, many=self._operation.many))
+        return self._allowed(
+            request, keys_in(request, most=MOST_RUNS if self._operation.many else 1)
+        )
 
     def _allowed(self, request: HttpRequest, keys: Sequence[int]) -> list[Run]:
         """The runs, each of which the user may see and treat so."""
@@ -240,22 +239,6 @@ class ConfirmationView:
         if len(runs) == 1:
             return self._admin.address("run_change", runs[0].pk)
         return self._admin.address("run_changelist")
-
-
-def keys_in(request: HttpRequest, *, many: bool) -> list[int]:
-    """The primary keys in the address, ascending.
-
-    Raises:
-        Http404: there are none, or something else than keys.
-        BadRequest: there are more than one operation takes.
-    """
-    given = request.GET.getlist("run")
-    if not given or not all(_KEY.fullmatch(text) for text in given):
-        raise Http404
-    keys = sorted({int(text) for text in given})
-    if len(keys) > (MOST_RUNS if many else 1):
-        raise BadRequest("Too many runs at once.")
-    return keys
 
 
 def _before_label(request: HttpRequest, only: Candidate) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
@@ -17,14 +17,19 @@ from fluxio_django import services
 from fluxio_django.admin import audit
 from fluxio_django.admin.drift import Drift
 from fluxio_django.admin.headline import headline_of
+from fluxio_django.admin.marks import Mark, marks_of
 from fluxio_django.admin.measures import NOTHING, printable, run_duration_text, time_text
 from fluxio_django.admin.operations import OPERATIONS
+from fluxio_django.admin.picture import Picture, picture_of
+from fluxio_django.admin.progress import ShownProgress, progress_of
+from fluxio_django.admin.pulse import Pulse, pulse_of
 from fluxio_django.admin.rendering import Item, Renderer
 from fluxio_django.admin.rows import Link, RowPresenter, ShownRow
 from fluxio_django.admin.standing import Standing, standing_of
 from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.admin.subjects import SubjectLinks
-from fluxio_django.log import MOST_BYTES_OF_PAGE, Page, bytes_of_state, read_page
+from fluxio_django.admin.timeline import ShownAttempt, timeline_of
+from fluxio_django.log import ROWS_PER_PAGE, Page, read_page
 from fluxio_django.models import Run
 from fluxio_django.redaction import shown_text
 from fluxio_django.rights import Right
@@ -60,11 +65,15 @@ class Fact:
 class ShownState:
     """A context: its items, or the reason why they cannot be shown.
 
-    `origins` maps keys to the row that set them, where that is known.
+    Each item comes with the row that set it, where that is known; of `count` items, `more` are left
+    out. `is_elsewhere` says that it is too large for the page of the run.
     """
 
     items: Sequence[tuple[Item, int | None]] = ()
+    count: int = 0
+    more: int = 0
     problem: str = ""
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +84,18 @@ class RunPage:
     badge: Badge
     headline: str
     error: str
+    progress: ShownProgress | None
     tools: Sequence[Tool]
     refusals: Sequence[str]
     drift: Drift | None
     facts: Sequence[Fact]
     with_values: bool
     state: ShownState | None
+    state_address: str
     with_origins: bool
+    picture: Picture | None
+    too_large_to_draw: bool
+    timeline: Sequence[ShownAttempt]
     rows: Sequence[ShownRow]
     with_tools: bool
     older: str
@@ -90,6 +104,7 @@ class RunPage:
     forks: Sequence[Link]
     more_forks: bool
     trail: Sequence[audit.TrailEntry]
+    pulse: Pulse | None
 
 
 def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
@@ -100,11 +115,13 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
     rows = [presenter.show(line) for line in log.lines]
     tools = _tools(model_admin, request, standing)
     forks = _forks(model_admin, request, run)
+    picture = _picture(model_admin, standing)
     return RunPage(
         run=run,
         badge=badge_of(run),
         headline=headline_of(run),
         error=printable(shown_text(run.error)) if presenter.with_values else "",
+        progress=progress_of(run),
         tools=tools,
         refusals=[
             _("%(tool)s is not possible now. %(why)s") % {"tool": tool.text, "why": tool.refusal}
@@ -115,7 +132,11 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
         facts=list(_facts(model_admin, request, run)),
         with_values=presenter.with_values,
         state=_state(run, log) if presenter.with_values else None,
+        state_address=next((row.address for row in reversed(rows) if row.address), ""),
         with_origins=log.whole is not None,
+        picture=picture,
+        too_large_to_draw=standing.pipeline is not None and picture is None,
+        timeline=timeline_of(standing, log),
         rows=rows,
         with_tools=any(row.tools for row in rows),
         older=_rows_address(model_admin, run, log.older),
@@ -124,7 +145,18 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
         forks=forks[:MOST_FORKS],
         more_forks=len(forks) > MOST_FORKS,
         trail=audit.trail(run),
+        pulse=pulse_of(model_admin, run),
     )
+
+
+def _picture(model_admin: RunAdmin, standing: Standing) -> Picture | None:
+    if standing.pipeline is None:
+        return None
+
+    def row_of(key: str, mark: Mark) -> str:
+        return "" if mark.row is None else model_admin.address("checkpoint_change", mark.row)
+
+    return picture_of(standing.pipeline.compiled, marks_of(standing), row_of)
 
 
 def _first_row(request: HttpRequest) -> int | None:
@@ -206,11 +238,13 @@ def _forks(model_admin: RunAdmin, request: HttpRequest, run: Run) -> list[Link]:
 
 
 def _state(run: Run, log: Page) -> ShownState:
-    if bytes_of_state(run) > MOST_BYTES_OF_PAGE:
-        return ShownState(problem=_("It is too large to be shown here; open its newest row."))
+    """The newest state: from the log, when all of it is on the page anyway."""
     whole = log.whole
-    origins = whole.provenance() if whole is not None else {}
-    return state_at(run, None, origins)
+    if whole is not None:
+        return shown_state(whole.values(), whole.provenance())
+    if log.head >= ROWS_PER_PAGE or any(line.is_unopened for line in log.lines):
+        return ShownState(is_elsewhere=True)
+    return state_at(run, None)
 
 
 def state_at(run: Run, at: Moment, origins: Mapping[str, int] | None = None) -> ShownState:
@@ -219,7 +253,12 @@ def state_at(run: Run, at: Moment, origins: Mapping[str, int] | None = None) -> 
         state = services.state(run.run_id, at)
     except (FluxioError, KeyError, ValueError) as problem:
         return ShownState(problem=printable(str(problem.args[0] if problem.args else problem)))
-    items = Renderer().show_items(state)
-    return ShownState(
-        items=[(item, (origins or {}).get(key)) for item, key in zip(items, state, strict=False)]
-    )
+    return shown_state(state, origins)
+
+
+def shown_state(values: Mapping[str, Any], origins: Mapping[str, int] | None = None) -> ShownState:
+    """A context as it is shown."""
+    items = Renderer().show_items(values)
+    origin_of = (origins or {}).get
+    shown = [(item, origin_of(key)) for item, key in zip(items, values, strict=False)]
+    return ShownState(items=shown, count=len(values), more=len(values) - len(items))

@@ -41,8 +41,8 @@ class ReadOnlyAdmin(ModelAdmin[AnyModel]):
 
     @property
     def media(self) -> Media:
-        """The admin's own files and our style sheet."""
-        own = Media(css={"all": ["fluxio_django/admin.css"]})
+        """The admin's own files, our style sheet, and the script that keeps pages up to date."""
+        own = Media(css={"all": ["fluxio_django/admin.css"]}, js=["fluxio_django/live.js"])
         inherited: Media = super().media
         return inherited + own
 

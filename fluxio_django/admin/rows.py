@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from fluxio_django.admin.runs import RunAdmin
 
 MOST_KEYS = 6
+
+_AFTER_SLASH = re.compile("(?<=/)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +71,16 @@ class ShownRow:
     created: str = ""
     created_short: str = ""
     tools: Sequence[Link] = ()
+
+    @property
+    def step_parts(self) -> Sequence[str]:
+        """The step key in parts between which it may be broken."""
+        return _AFTER_SLASH.split(self.step)
+
+    @property
+    def is_stray(self) -> bool:
+        """Whether the step's key does not tell in which branch it ran."""
+        return bool(self.branch) and not f"{self.step}/".startswith(f"{self.branch}/")
 
 
 class RowPresenter:

@@ -31,6 +31,7 @@ from fluxio_django.admin.measures import NOTHING, age_text, printable, run_durat
 from fluxio_django.admin.operations import FORK, OPERATIONS, REPLAY, RESUME, Operation
 from fluxio_django.admin.page import run_page
 from fluxio_django.admin.progress import progress_of
+from fluxio_django.admin.pulse import PulseView
 from fluxio_django.admin.readonly import ReadOnlyAdmin
 from fluxio_django.admin.rights import holds
 from fluxio_django.admin.status import badge_of
@@ -153,6 +154,7 @@ class RunAdmin(ReadOnlyAdmin[Run]):
             (operation.name, ConfirmationView(self, operation)) for operation in OPERATIONS
         ]
         views.append(("diff", ComparisonView(self)))
+        views.append(("pulse", PulseView(self)))
         own = [
             path(
                 f"{name}/",
