@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from secrets import randbits
 
 from django.db import IntegrityError
@@ -11,6 +13,8 @@ from fluxio.runtime.owner import is_provably_dead
 from fluxio.store.admission import check_admission, version_changed
 from fluxio.store.base import Claim, Opening, OpenMode, RunRecord
 from fluxio.types import RunStatus
+from fluxio_django.idling import bounded_transaction
+from fluxio_django.limits import AtLimitError, Limits, limits_of
 from fluxio_django.records import NO_NOTE, SeenRun, record_to_begin
 from fluxio_django.tables import Tables
 
@@ -80,10 +84,49 @@ class Admission:
         token = seen.record.token + 1 + randbits(_TOKEN_STEP_BITS)
         self._unanswered = token, seen.record.status
         runs = self._tables.runs
-        claim = runs.take if self._opening.mode is OpenMode.TAKE else runs.restart
-        taken = claim(seen, self._opening, token, owner_is_dead=owner_is_dead)
+        takes = self._opening.mode is OpenMode.TAKE
+        claim = runs.take if takes else runs.restart
+        take = partial(claim, seen, self._opening, token, owner_is_dead=owner_is_dead)
+        limits = limits_of(self._opening.pipeline)
+        waits = takes and seen.record.status is RunStatus.QUEUED and limits.gated
+        taken = self._through_gate(limits, take) if waits else take()
         self._unanswered = None
         return self._claim(taken.record, seen.record.status) if taken is not None else None
+
+    def _through_gate(self, limits: Limits, take: Callable[[], SeenRun | None]) -> SeenRun | None:
+        """Take a queued run of a pipeline with limits, while no other one can be taken.
+
+        Raises:
+            AtLimitError: it may not be taken now.
+        """
+        tables, opening = self._tables, self._opening
+        with bounded_transaction(tables.alias, opening.lease_seconds):
+            tables.gates.enter(opening.pipeline)
+            self._check_limits(limits)
+            taken = take()
+            if taken is not None and limits.interval is not None:
+                tables.gates.close(opening.pipeline, limits.interval)
+            return taken
+
+    def _check_limits(self, limits: Limits) -> None:
+        tables, run_id, pipeline = self._tables, self._opening.run_id, self._opening.pipeline
+        if limits.concurrency is not None:
+            executed = tables.runs.executed(pipeline)
+            if executed >= limits.concurrency:
+                raise AtLimitError(
+                    f"{executed:,} of {limits.concurrency:,} runs of pipeline {pipeline!r} that "
+                    "may be executed at once are being executed.",
+                    run_id=run_id,
+                    retry_after=None,
+                )
+        wait = 0.0 if limits.interval is None else tables.gates.opens_in(pipeline)
+        if wait > 0:
+            raise AtLimitError(
+                f"Runs of pipeline {pipeline!r} may start {limits.rate}; the next one in "
+                f"{wait:.3g} s.",
+                run_id=run_id,
+                retry_after=wait,
+            )
 
     def _check(self, seen: SeenRun, *, busy: bool) -> None:
         try:

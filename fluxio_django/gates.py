@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import DurationField, ExpressionWrapper, F, Q
 
 from fluxio_django.clock import DatabaseTime
 
@@ -46,9 +46,13 @@ class GateQuerySet(models.QuerySet[Instance]):
         while not self.filter(pipeline=pipeline).update(turns=F("turns") + 1):
             self.bulk_create([self.model(pipeline=pipeline)], ignore_conflicts=True)
 
-    def is_open(self, pipeline: str) -> bool:
-        """Whether the rate lets one more run start now, by the clock of the database."""
-        return not self.filter(pipeline=pipeline, opens_at__gt=DatabaseTime()).exists()
+    def opens_in(self, pipeline: str) -> float:
+        """Seconds until the rate lets one more run start; 0.0 where it does now."""
+        wait = ExpressionWrapper(F("opens_at") - DatabaseTime(), output_field=DurationField())
+        found = self.filter(pipeline=pipeline, opens_at__gt=DatabaseTime())
+        for seconds in found.annotate(wait=wait).values_list("wait", flat=True):
+            return max(0.0, float(seconds.total_seconds()))
+        return 0.0
 
     def close(self, pipeline: str, seconds: float) -> None:
         """Let no other run pass for so many seconds."""

@@ -8,10 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fluxio.errors import ConfigurationError
+from fluxio.errors import ConfigurationError, FluxioError
 from fluxio_django.rates import Rate, is_rate
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -1_000, 1_000
+
+
+class AtLimitError(FluxioError):
+    """A queued run may not be claimed now: its pipeline is at its limit.
+
+    `retry_after` is in seconds; None where it has to wait for another run to end.
+    """
+
+    run_id: str
+    retry_after: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,3 +131,8 @@ def limits_of(pipeline: str) -> Limits:
 def impose(pipeline: str, limits: Limits) -> None:
     """Hold a pipeline's runs to these limits from now on."""
     _limits[pipeline] = limits
+
+
+def gated_pipelines() -> list[str]:
+    """The registered pipelines whose runs have to pass a gate."""
+    return [name for name, limits in _limits.items() if limits.gated]

@@ -26,7 +26,7 @@ from fluxio.types import OnConflict
 from fluxio_django.handles import RunHandle
 from fluxio_django.limits import NO_LIMITS, Limits
 from fluxio_django.progress import board
-from fluxio_django.queueing import Wish, enqueue
+from fluxio_django.queueing import Order, Wish, enqueue
 from fluxio_django.store import DjangoStore
 from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables, hop
@@ -110,7 +110,8 @@ class DjangoPipeline(Pipeline):
         """Do as `enqueue`, blocking, with everything that is wished for in one object."""
         tables, policy = self.queue_tables(), wish.policy()
         place = wish.place(tables, self.limits)
-        return enqueue(tables, self._runs().opening(initial, run_id), place, policy)
+        opening, key = self._runs().opening(initial, run_id), self.limits.deduplication_key(initial)
+        return enqueue(tables, Order(opening=opening, place=place, policy=policy, key=key))
 
     def queue_tables(self) -> Tables:
         """Where the pipeline's runs are queued.

@@ -9,11 +9,9 @@ from dataclasses import replace
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.apps import apps
 from django.db import IntegrityError, connections, models, transaction
 from django.db.models import (
     BooleanField,
-    Exists,
     ExpressionWrapper,
     F,
     FilteredRelation,
@@ -87,7 +85,7 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         """The run as a worker finds it that got its ticket, None where it is unknown."""
         extra = {
             "available": ExpressionWrapper(AVAILABLE, output_field=BooleanField()),
-            "paused": Exists(self._queues.filter(name=OuterRef("queue"), paused_at__isnull=False)),
+            "paused": self._in_paused_queue,
         }
         names = ("queue", "priority", *extra)
         found = self.filter(run_id=run_id).order_by().annotate(**extra)
@@ -354,12 +352,6 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
     def _rows(self) -> CheckpointQuerySet[Any]:
         rows: CheckpointQuerySet[Any] = self._row_model.objects.using(self.db)
         return rows
-
-    @property
-    def _queues(self) -> models.QuerySet[Any]:
-        queue: Any = apps.get_model("fluxio_django", "Queue")
-        queues: models.QuerySet[Any] = queue.objects.using(self.db)
-        return queues
 
     @property
     def _row_model(self) -> Any:

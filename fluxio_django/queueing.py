@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from secrets import randbits
 
-from django.db import models
+from django.db import models, transaction
 
-from fluxio.errors import ConfigurationError, StoreError
+from fluxio.errors import ConfigurationError, RunIDInUseError, StoreError
 from fluxio.runtime.owner import is_provably_dead
 from fluxio.store.admission import foreign_run, run_exists, run_in_use
 from fluxio.store.base import Opening
@@ -77,18 +78,29 @@ class Wish:
         )
 
 
-def enqueue(tables: Tables, opening: Opening, place: Place, policy: OnConflict) -> RunHandle:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A run that is to be enqueued. While one with the same `key` is open, it is a duplicate."""
+
+    opening: Opening
+    place: Place
+    policy: OnConflict
+    key: str | None = None
+
+
+def enqueue(tables: Tables, order: Order) -> RunHandle:
     """Write a queued run in the caller's transaction, and have it dispatched after the commit.
 
     Raises:
-        RunIDInUseError: the id is taken, and the policy refuses that.
+        RunIDInUseError: the id is taken, or an open run has the same deduplication key, and the
+            policy refuses that.
         ForeignRunError: it belongs to another pipeline; nothing was changed.
         StoreError: the database failed, or the context is too large.
     """
-    DjangoJournal(tables).check_and_note(opening)
-    tickets = surely(tables.alias, partial(_enqueue, tables, opening, place, policy))
+    DjangoJournal(tables).check_and_note(order.opening)
+    run_id, tickets = surely(tables.alias, partial(_enqueue, tables, order))
     delivery = deliver_after_commit(tickets, using=tables.alias)
-    return RunHandle(opening.run_id, tables, delivery)
+    return RunHandle(run_id, tables, delivery)
 
 
 def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[Ticket] | None:
@@ -102,18 +114,52 @@ def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[T
     return tables.runs.tickets([seen.record.run_id])
 
 
-def _enqueue(tables: Tables, opening: Opening, place: Place, policy: OnConflict) -> list[Ticket]:
+def _enqueue(tables: Tables, order: Order) -> tuple[str, list[Ticket]]:
+    """The run that was enqueued, or that it is a duplicate of, and what is to be handed over."""
+    run_id = order.opening.run_id
     for _ in range(_RACES):
-        seen = tables.runs.seen(opening.run_id)
+        seen = tables.runs.seen(run_id)
         if seen is not None:
-            tickets = _meet(tables, opening, seen, policy, place)
+            tickets = _meet(tables, order.opening, seen, order.policy, order.place)
             if tickets is not None:
-                return tickets
-        elif tables.runs.enqueue(opening, place, randbits(_FIRST_TOKEN_BITS)):
-            return [_ticket(opening.run_id, place)]
+                return run_id, tickets
+            continue
+        keyed = order.key is not None
+        with transaction.atomic(using=tables.alias) if keyed else nullcontext():
+            twin, is_free = _twin(tables, order)
+            if twin is not None:
+                return twin, _met_twin(twin, order)
+            if is_free and tables.runs.enqueue(
+                order.opening, order.place, randbits(_FIRST_TOKEN_BITS)
+            ):
+                return run_id, [_ticket(run_id, order.place)]
     raise StoreError(
-        f"Run {opening.run_id!r} changed {_RACES} times while it was being enqueued. Try again."
+        f"Run {run_id!r} changed {_RACES} times while it was being enqueued. Try again."
     )
+
+
+def _twin(tables: Tables, order: Order) -> tuple[str | None, bool]:
+    """The open run that this one is a duplicate of; else whether its key is held for it now."""
+    if order.key is None:
+        return None, True
+    pipeline, run_id = order.opening.pipeline, order.opening.run_id
+    holder = tables.keys.holder(pipeline, order.key)
+    if holder is not None and holder != run_id and tables.runs.is_open(holder):
+        return holder, False
+    return None, tables.keys.take(pipeline, order.key, run_id, instead_of=holder)
+
+
+def _met_twin(twin: str, order: Order) -> list[Ticket]:
+    if order.policy is OnConflict.REJECT:
+        raise RunIDInUseError(
+            f"Run {twin!r} of pipeline {order.opening.pipeline!r} has the same deduplication key "
+            "and has not ended. Wait for it, or enqueue with on_conflict='return' to get its "
+            "handle.",
+            run_id=twin,
+            owner=None,
+            lease_expires_at=None,
+        )
+    return []
 
 
 def _meet(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
+from django.apps import apps
 from django.db import connections, models, transaction
-from django.db.models import Count, F, Min, Q, Value
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, Value
 from django.db.models.functions import Concat
 
 from fluxio.store.base import Claim
@@ -24,6 +25,12 @@ _MOST_DOUBLINGS = 10
 LONGEST_DELAY_OF_MESSAGES = 300.0
 """Seconds a message may be put off; what has to wait longer is left to the sweep."""
 _LARGEST_COUNT = 2**63 - 1
+
+SECONDS_AT_GATE = 3_600.0
+"""After so long a run that waits for its pipeline's limits is handed over all the same."""
+AT_GATE = "At its limit: "
+"""What `held_back` begins with for such runs."""
+_TURNS = ("-priority", "available_at", "pk")
 
 DUE = Q(due_at__lte=DatabaseTime())
 AVAILABLE = Q(available_at__lte=DatabaseTime()) | Q(available_at__isnull=True)
@@ -145,8 +152,49 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
 
     def hold_back(self, run_id: str, reason: str) -> None:
         """Say why a worker that got a queued run left it where it was."""
-        waiting = self.filter(run_id=run_id).exclude(held_back=storable(reason)[:500])
-        waiting.update(held_back=storable(reason)[:500])
+        waiting = self.filter(run_id=run_id, status=RunStatus.QUEUED.value)
+        reason = storable(reason)[:500]
+        waiting.exclude(held_back=reason).update(held_back=reason)
+
+    def hold_at_gate(self, run_id: str, reason: str) -> None:
+        """Have a queued run wait until its pipeline is below its limits; see `at_gate`."""
+        waiting = self.filter(run_id=run_id, status=RunStatus.QUEUED.value)
+        told = storable(AT_GATE + reason)[:500]
+        waiting.update(held_back=told, due_at=DatabaseTime(SECONDS_AT_GATE))
+
+    def at_gate(self, pipeline: str, limit: int) -> list[Ticket]:
+        """Tickets for runs that wait for their pipeline's limits, in the order of their turns."""
+        waiting = self.filter(
+            AVAILABLE,
+            pipeline=pipeline,
+            status=RunStatus.QUEUED.value,
+            held_back__startswith=AT_GATE,
+        )
+        return _tickets(waiting.exclude(self._in_paused_queue).order_by(*_TURNS)[:limit])
+
+    def before(self, ticket: Ticket, pipeline: str) -> Ticket | None:
+        """The ticket of a run in the same queue whose turn is before that of this one.
+
+        A run that was held back counts only where both wait for the same limits.
+        """
+        ready = Q(held_back="") | Q(pipeline=pipeline, held_back__startswith=AT_GATE)
+        better = self.filter(
+            AVAILABLE,
+            ready,
+            queue=ticket.queue,
+            status=RunStatus.QUEUED.value,
+            priority__gt=ticket.priority,
+        )
+        return next(iter(_tickets(better.order_by(*_TURNS)[:1])), None)
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether a run has not ended; False where it is unknown."""
+        ended = [status.value for status in RunStatus if not status.is_open]
+        return self.filter(run_id=run_id).exclude(status__in=ended).exists()
+
+    def executed(self, pipeline: str) -> int:
+        """How many runs of a pipeline are being executed, by workers alive or gone."""
+        return self.filter(pipeline=pipeline, status=RunStatus.RUNNING.value).count()
 
     def due(self) -> Self:
         """Queued runs that are available and whose last message, if any, seems to be lost."""
@@ -177,9 +225,7 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
 
     def tickets(self, run_ids: Sequence[str]) -> list[Ticket]:
         """Tickets for queued runs; one query."""
-        waiting = self.filter(run_id__in=run_ids, status=RunStatus.QUEUED.value)
-        found = waiting.values_list("run_id", "queue", "priority")
-        return [Ticket(run_id=row[0], queue=row[1], priority=row[2]) for row in found]
+        return _tickets(self.filter(run_id__in=run_ids, status=RunStatus.QUEUED.value))
 
     def tell_progress(self, run_id: str, step: str, words: tuple[int, int | None, str]) -> None:
         """Note how far a step says it is, if the run is still at it, or waits for its branch."""
@@ -241,6 +287,16 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         waiting = self.filter(run_id__in=run_ids, status=RunStatus.QUEUED.value)
         waiting.update(due_at=DatabaseTime())
 
+    @property
+    def _queues(self) -> models.QuerySet[Any]:
+        queue: Any = apps.get_model("fluxio_django", "Queue")
+        queues: models.QuerySet[Any] = queue.objects.using(self.db)
+        return queues
+
+    @property
+    def _in_paused_queue(self) -> Exists:
+        return Exists(self._queues.filter(name=OuterRef("queue"), paused_at__isnull=False))
+
     def _claimable(self, seen: SeenRun, owner_is_dead: bool) -> Self:
         """The run, if it is as it was seen and nobody can be executing it."""
         same = self.filter(pk=seen.pk, token=seen.record.token, status=seen.record.status.value)
@@ -249,6 +305,11 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         if owner_is_dead:
             return same.filter(owner=seen.record.owner or "")
         return same.filter(LAPSED)
+
+
+def _tickets(runs: models.QuerySet[Any]) -> list[Ticket]:
+    found = runs.values_list("run_id", "queue", "priority")
+    return [Ticket(run_id=row[0], queue=row[1], priority=row[2]) for row in found]
 
 
 # A run that is running without a lease was put there by hand; nobody executes it either.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
-from fluxio_django.queues import QueueState
+from fluxio_django.limits import Limits, gated_pipelines, limits_of
+from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun
 from fluxio_django.tables import Tables
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from fluxio_django.querysets import RunQuerySet
 
 _AT_ONCE = 100
+_WAKES_AHEAD = 1.0
+"""For how many seconds runs are told when to start; a broker is not exact enough for less."""
 _EMPTY: dict[str, Any] = {
     "queued": 0,
     "running": 0,
@@ -55,8 +59,38 @@ def sweep(using: str | None = None) -> Swept:
         cancelled=cancelled,
         buried=len(bury(using)),
         taken_over=hand_over(tables, tables.runs.abandoned(settings().max_takeovers)),
-        dispatched=hand_over(tables),
+        dispatched=hand_over(tables) + sum(wake(tables, name) for name in gated_pipelines()),
     )
+
+
+def wake(tables: Tables, pipeline: str) -> int:
+    """Give workers notice of runs that wait for their pipeline's limits, as many as may start now.
+
+    With a rate those that may start in the next second are told when; blocks.
+    """
+    limits = limits_of(pipeline)
+    if not limits.gated:
+        return 0
+    tickets = surely(tables.alias, partial(_tickets_at_gate, tables, pipeline, limits))
+    problems = deliver(tickets, using=tables.alias).problems
+    return len(tickets) - len(problems)
+
+
+def _tickets_at_gate(tables: Tables, pipeline: str, limits: Limits) -> list[Ticket]:
+    room = _AT_ONCE
+    if limits.concurrency is not None:
+        room = min(room, limits.concurrency - tables.runs.executed(pipeline))
+    interval = limits.interval
+    if interval is not None:
+        room = min(room, math.ceil(_WAKES_AHEAD / interval))
+    tickets = tables.runs.at_gate(pipeline, room) if room > 0 else []
+    if interval is None or not tickets:
+        return tickets
+    wait = tables.gates.opens_in(pipeline)
+    last = wait + interval * (len(tickets) - 1)
+    if not tables.gates.ask_to_wake(pipeline, last):
+        return []  # somebody has asked them to come already
+    return [replace(one, delay=wait + interval * at) for at, one in enumerate(tickets)]
 
 
 def hand_over(tables: Tables, due: RunQuerySet[Any] | None = None) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextvars import ContextVar
 from enum import StrEnum
+from functools import partial
 
 from fluxio.errors import (
     CheckpointVersionError,
@@ -18,8 +20,10 @@ from fluxio.runtime.owner import is_provably_dead
 from fluxio.types import RunStatus
 from fluxio_django import recovery
 from fluxio_django.conf import settings
+from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
-from fluxio_django.queues import Standing
+from fluxio_django.limits import AtLimitError
+from fluxio_django.queues import Standing, Ticket
 from fluxio_django.registry import UnknownPipelineError, pipelines
 from fluxio_django.tables import Tables
 
@@ -64,13 +68,50 @@ def execute(run_id: str) -> Executed:
         return Executed.NOTHING
     elif standing.paused:
         return _hold_back(tables, run_id, f"Queue {standing.queue!r} is paused.")
+    elif (better := _outranked_by(tables, standing)) is not None:
+        return execute(better)
     return _drive(tables, standing)
 
 
+# Set while a ticket is given back: a dispatcher that executes at once must not do the same again.
+_giving_back: ContextVar[bool] = ContextVar("fluxio_giving_back", default=False)
+
+
+def _outranked_by(tables: Tables, standing: Standing) -> str | None:
+    """A run of higher priority that waits in the same queue, to be executed first.
+
+    The ticket is given back then: a broker knows nothing of priorities.
+    """
+    if _giving_back.get():
+        return None
+    record = standing.seen.record
+    ticket = Ticket(run_id=record.run_id, queue=standing.queue, priority=standing.priority)
+    better = surely(tables.alias, lambda: tables.runs.before(ticket, record.pipeline))
+    if better is None:
+        return None
+    token = _giving_back.set(True)
+    try:
+        deliver([ticket], using=tables.alias)
+    finally:
+        _giving_back.reset(token)
+    return better.run_id
+
+
 def _drive(tables: Tables, standing: Standing) -> Executed:
+    executed = _driven(tables, standing)
+    if standing.seen.record.status is RunStatus.QUEUED:
+        # Somebody may have been held back for this one, or the next one's time has come.
+        recovery.wake(tables, standing.seen.record.pipeline)
+    return executed
+
+
+def _driven(tables: Tables, standing: Standing) -> Executed:
     record = standing.seen.record
     try:
         pipelines[record.pipeline].resume_sync(record.run_id)
+    except AtLimitError as problem:
+        surely(tables.alias, partial(tables.runs.hold_at_gate, record.run_id, str(problem)))
+        return Executed.HELD_BACK
     except UnknownPipelineError:
         return _hold_back(
             tables,
