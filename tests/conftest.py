@@ -10,11 +10,10 @@ import pytest
 from tests.needs import NEEDS
 from tests.proofs.page import record
 from tests.proofs.sizes import Size, size_by
-from tests.proofs.tally import Tally
+from tests.proofs.tally import TALLY, Tally
 from tests.settings import SQLITE_FILE, TEST_DATABASE
 
 UNMET = pytest.StashKey[Counter[str]]()
-TALLY = pytest.StashKey[Tally]()
 SIZE = pytest.StashKey[Size]()
 
 

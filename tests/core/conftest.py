@@ -11,6 +11,13 @@ from fluxio.runtime.environment import (
     default_environment,
     set_default_environment,
 )
+from tests.proofs.tally import TALLY, Tally
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Counts trials and violations, also where there is no table at the end to show them."""
+    return pytestconfig.stash.setdefault(TALLY, Tally())
 
 
 @pytest.fixture(autouse=True)

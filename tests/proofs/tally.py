@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import pytest
+
 HEAD = ("guarantee", "database", "trials", "violations")
 
 
@@ -76,3 +78,7 @@ class Tally:
             f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
             for a, b, c, d in (HEAD, *body)
         ]
+
+
+TALLY = pytest.StashKey[Tally]()
+"""Where a test run keeps its tally."""

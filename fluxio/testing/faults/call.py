@@ -27,6 +27,10 @@ async def call(
     match fault.mode:
         case FaultMode.UNAVAILABLE:
             raise failure(fault, operation)
+        case FaultMode.TIMED_OUT:
+            if fault.hook is not None:
+                await fault.hook()
+            raise failure(fault, operation)
         case FaultMode.UNANSWERED:
             await execute()
             raise failure(fault, operation)

@@ -30,6 +30,8 @@ class FaultMode(StrEnum):
 
     UNAVAILABLE = "unavailable"
     """StoreError; nothing was done."""
+    TIMED_OUT = "timed_out"
+    """StoreError after the fault's `hook`, if it has one, was awaited; nothing was done."""
     UNANSWERED = "unanswered"
     """It was done, and then StoreError: the caller cannot know."""
     SLOW = "slow"
@@ -54,6 +56,7 @@ _READS = frozenset(
 _COMMITS = frozenset({Operation.COMMIT, Operation.TRANSACTION})
 _FITTING: dict[FaultMode, frozenset[Operation]] = {
     FaultMode.UNAVAILABLE: frozenset(Operation),
+    FaultMode.TIMED_OUT: frozenset(Operation),
     FaultMode.UNANSWERED: frozenset(Operation),
     FaultMode.SLOW: frozenset(Operation) - {Operation.RENEW},
     FaultMode.STALE: _READS,
@@ -68,7 +71,7 @@ class Fault:
 
     `call` counts from 1: the calls of `operation` where one is given, and otherwise all calls but
     RENEW, which come from a thread whenever time is up. A call that the mode does not fit (a write
-    cannot be stale) goes through untouched. `hook` belongs to SLOW.
+    cannot be stale) goes through untouched. `hook` belongs to SLOW and TIMED_OUT.
     """
 
     mode: FaultMode
@@ -80,8 +83,10 @@ class Fault:
     def __post_init__(self) -> None:
         if self.call < 1:
             raise ValueError(f"Calls count from 1; there is no call {self.call}.")
-        if (self.mode is FaultMode.SLOW) != (self.hook is not None):
-            raise ValueError("A SLOW fault needs a hook to wait for, and no other takes one.")
+        if self.mode is FaultMode.SLOW and self.hook is None:
+            raise ValueError("A SLOW fault needs a hook to wait for.")
+        if self.mode not in (FaultMode.SLOW, FaultMode.TIMED_OUT) and self.hook is not None:
+            raise ValueError(f"A fault that is {self.mode} waits for no hook.")
 
 
 class Ledger:

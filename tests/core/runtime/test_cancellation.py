@@ -11,6 +11,7 @@ import pytest
 
 from fluxio import (
     BaseCallback,
+    CheckpointStore,
     Context,
     ForkMode,
     InMemoryStore,
@@ -23,6 +24,9 @@ from fluxio import (
     stage,
 )
 from fluxio.events import PipelineEnded, PipelineStarted
+from fluxio.store.lone import open_journal
+from tests.core.stores.toy import ToyStore, TransactionalStore
+from tests.proofs.tally import Tally
 
 
 class Endings(BaseCallback):
@@ -80,12 +84,16 @@ async def tick(count: int) -> None:
         await asyncio.sleep(0)
 
 
+STORES: dict[str, Callable[[], CheckpointStore]] = {"memory": InMemoryStore, "toy": ToyStore}
+
+
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-@pytest.mark.parametrize("durable", [True, False])
-async def test_cancellation_at_any_tick_ends_once_and_can_be_resumed(
-    topology: str, durable: bool
+@pytest.mark.parametrize("place", [*STORES, "none"])
+async def test_g14_cancellation_at_any_tick_ends_once_frees_the_run_and_can_be_resumed(
+    topology: str, place: str, tally: Tally
 ) -> None:
-    endings, store = Endings(), InMemoryStore()
+    endings, durable = Endings(), place in STORES
+    store = STORES[place]() if durable else None
     pipeline = Pipeline(
         TOPOLOGIES[topology](), callbacks=[endings], durable=durable, checkpoint_store=store
     )
@@ -110,9 +118,12 @@ async def test_cancellation_at_any_tick_ends_once_and_can_be_resumed(
         assert endings.begun <= 1
         assert len(endings.seen) == endings.begun
         ended += [event.status for event in endings.seen]
-        if durable:
+        if store is not None:
+            record = await open_journal(store).run(run_id)
+            assert record is None or record.owner is None
             again = await pipeline.invoke({}, run_id=run_id, on_conflict="resume")
             assert again == expected
+        tally.add("G14", place)
     assert cancelled > 5
     assert ended.count(RunStatus.CANCELLED) > 3
     assert set(ended) <= {RunStatus.CANCELLED, RunStatus.SUCCEEDED}
@@ -242,6 +253,42 @@ async def test_branches_stream_into_one_reader() -> None:
 
 
 # --- timeouts
+
+
+@pytest.mark.parametrize("transactional", [False, True], ids=["plain", "transactional"])
+async def test_g13_what_a_plain_stage_does_after_its_timeout_is_never_committed(
+    transactional: bool, tally: Tally
+) -> None:
+    store = TransactionalStore()
+    gates: dict[str, threading.Event] = {}
+    ended: list[str] = []
+
+    @stage(timeout=0.001, transactional=transactional)
+    def late(ctx: Context) -> Context:
+        gates[ctx["run"]].wait(30)
+        store.ledger.write(ctx["run"])
+        ended.append(ctx["run"])
+        return ctx.set("late", True)
+
+    pipeline = Pipeline([late], durable=True, checkpoint_store=store, max_workers=4)
+    for number in range(250):
+        run_id = f"r{number}"
+        gates[run_id] = threading.Event()
+        with pytest.raises(StageTimeoutError):
+            await pipeline.invoke({"run": run_id}, run_id=run_id)
+        gates[run_id].set()
+    pipeline.shutdown()
+    await tick(20)
+    committed = []
+    for number in range(250):
+        kinds = [entry.kind.value for entry in await pipeline.history(f"r{number}")]
+        late_writes = "late" in await pipeline.state(f"r{number}")
+        committed += [number] if late_writes or kinds != ["start", "error"] else []
+    if transactional:
+        assert await store.ledger.notes() == []
+    tally.add("G13", "memory", 250, len(committed))
+    assert committed == []
+    assert len(ended) > 0, "no stage went on after its timeout"
 
 
 async def test_a_plain_stage_that_timed_out_can_never_write() -> None:

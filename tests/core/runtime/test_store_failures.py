@@ -26,6 +26,7 @@ from fluxio.store.base import RowKind
 from fluxio.store.payload import decode_body
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
 from tests.core.stores.toy import ToyStore
+from tests.proofs.tally import Tally
 
 
 class Workshop:
@@ -71,6 +72,7 @@ STEPS = {
     "routes": {"pick", "a", "b", "c", "d"},
     "background": {"later", "last", "a"},
 }
+FAILING = (FaultMode.UNAVAILABLE, FaultMode.TIMED_OUT, FaultMode.UNANSWERED)
 STORES: dict[str, Callable[[], CheckpointStore]] = {"memory": InMemoryStore, "toy": ToyStore}
 
 
@@ -129,11 +131,11 @@ def excused(store: str, mode: FaultMode, operation: Operation) -> bool:
 
 
 @pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("mode", [FaultMode.UNAVAILABLE, FaultMode.UNANSWERED])
+@pytest.mark.parametrize("mode", FAILING)
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-async def test_no_failing_call_skips_or_repeats_a_recorded_step(
-    topology: str, store: str, mode: FaultMode, forever: bool
+async def test_g19_no_failing_call_skips_or_repeats_a_recorded_step(
+    topology: str, store: str, mode: FaultMode, forever: bool, tally: Tally
 ) -> None:
     expected, calls = await calls_of(topology, store)
     assert len(calls) >= 3
@@ -154,13 +156,14 @@ async def test_no_failing_call_skips_or_repeats_a_recorded_step(
         assert case.store.fired
         assert set(case.shop.executed) == STEPS[topology], f"call {number}: skipped"
         assert max(case.shop.executed.values()) <= 2
+        tally.add("G19", store)
 
 
 @pytest.mark.parametrize("mode", [FaultMode.UNAVAILABLE, FaultMode.UNANSWERED])
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("topology", ["linear", "parallel"])
-async def test_a_store_that_fails_again_during_the_recovery_changes_nothing(
-    topology: str, store: str, mode: FaultMode
+async def test_g19_a_store_that_fails_again_during_the_recovery_changes_nothing(
+    topology: str, store: str, mode: FaultMode, tally: Tally
 ) -> None:
     expected, calls = await calls_of(topology, store)
     for first in range(1, len(calls) + 1):
@@ -186,10 +189,11 @@ async def test_a_store_that_fails_again_during_the_recovery_changes_nothing(
                     assert not recorded & set(case.shop.executed - before)
                     recorded = await case.recorded()
             assert final == expected, f"calls {first} and {first + later}"
+            tally.add("G19", store)
 
 
 @pytest.mark.parametrize("store", STORES)
-async def test_a_slow_store_is_waited_for(store: str) -> None:
+async def test_g19_a_slow_store_is_waited_for(store: str, tally: Tally) -> None:
     expected, calls = await calls_of("parallel", store)
     for number in range(1, len(calls) + 1):
         waited: list[int] = []
@@ -203,6 +207,7 @@ async def test_a_slow_store_is_waited_for(store: str) -> None:
         assert await case.begin() == expected
         assert waited
         assert max(case.shop.executed.values()) == 1
+        tally.add("G19", store)
 
 
 async def test_who_loses_the_lease_writes_nothing_more_and_says_so() -> None:

@@ -136,6 +136,20 @@ async def test_a_slow_call_waits_for_its_hook() -> None:
     assert await store.exists("run")
 
 
+async def test_a_call_that_times_out_does_nothing_and_says_so_late() -> None:
+    waited: list[int] = []
+
+    async def hook() -> None:
+        waited.append(1)
+
+    for given, heard in ((None, []), (hook, [1])):
+        store = FaultyStore(ToyStore(), Fault(mode=FaultMode.TIMED_OUT, hook=given))
+        with pytest.raises(StoreError, match="timed_out"):
+            await store.save(checkpoint("run"))
+        assert waited == heard
+        assert not await store.exists("run")
+
+
 async def test_a_stale_load_answers_as_before_the_newest_save() -> None:
     stale = Fault(mode=FaultMode.STALE, operation=Operation.LOAD)
     store = FaultyStore(ToyStore(), stale)
