@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -116,8 +116,8 @@ class _MortalJournal:
         self._crash = crash
         self._next = 0
         transactions, leasing = journal.transactions, journal.leasing
-        self._transactions = transactions and _MortalTransactions(transactions, self)
-        self._leasing = leasing and _MortalLeasing(leasing, crash)
+        self._transactions = _MortalTransactions(transactions, self) if transactions else None
+        self._leasing = _MortalLeasing(leasing, crash) if leasing else None
 
     @property
     def snapshots_only(self) -> bool:
@@ -243,3 +243,6 @@ class _MortalLeasing:
     def renew(self, claims: Sequence[Claim]) -> None:
         if not self._crash.happened:
             self._leasing.renew(claims)
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        return {} if self._crash.happened else self._leasing.wishes(claims)

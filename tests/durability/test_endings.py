@@ -1,19 +1,16 @@
-"""How a run ends badly: the failure is recorded, siblings are gone, other code is refused."""
+"""How a run ends badly: the failure is recorded, other code is refused."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 
-from fluxio import CheckpointVersionError, Context, Parallel, Pipeline, stage
+from fluxio import CheckpointVersionError, Context, Pipeline, stage
 from fluxio.types import RunStatus
 from fluxio.verification import verify_log
 from fluxio_django import DjangoStore
 from fluxio_django.pipeline import DjangoPipeline
 from tests.durability.harness.houses import House
-from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
 pytestmark = pytest.mark.durability
@@ -59,41 +56,6 @@ def test_a_failure_is_recorded_where_it_happened(relational: House) -> None:
     assert record is not None
     assert record.status is RunStatus.FAILED
     assert verify_log(record, journal.rows_blocking("failed"), pipeline.compiled) == []
-
-
-async def siblings_left(times: int) -> list[int]:
-    """How many tasks were alive after each of so many failures of a branch."""
-    left = []
-    for _ in range(times):
-        ended: list[bool] = []
-
-        @stage(name="slow", version="1")
-        async def slow(ctx: Context, ended: list[bool] = ended) -> Context:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await asyncio.sleep(0)
-                ended.append(True)
-            return ctx
-
-        @stage(name="hasty", version="1")
-        async def hasty(ctx: Context) -> Context:
-            await asyncio.sleep(0)
-            raise Refused("no")
-
-        before = asyncio.all_tasks()
-        with pytest.raises(Refused):
-            await Pipeline([Parallel([slow, hasty])], durable=True).invoke({})
-        left.append(len(asyncio.all_tasks() - before) + (ended != [True]))
-    return left
-
-
-def test_no_sibling_outlives_the_failure_of_a_branch(tally: Tally, size: Size) -> None:
-    """G11: siblings are cancelled, and have ended when the error is raised."""
-    times = size.trials(pull_request=1000, soak=1000)
-    left = async_to_sync(siblings_left)(times)
-    tally.add("G11", "memory", times, sum(map(bool, left)))
-    assert left == [0] * times
 
 
 def made_of(source: str) -> Callable[..., Any]:

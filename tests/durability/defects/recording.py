@@ -21,11 +21,12 @@ from tests.durability.defects.planting import defect, swap
 _SWEEP = "tests/durability/test_kill_sweep.py::test_a_run_killed"
 _BETWEEN = f"{_SWEEP}_between_any_two_statements_goes_on_and_repeats_nothing_recorded"
 _SOMEWHERE = f"{_SWEEP}_at_any_line_goes_on_and_repeats_nothing_recorded"
+_GUARANTEES = "tests/core/guarantees"
 _ENDINGS = "tests/durability/test_endings.py"
 _DAMAGE = "tests/durability/test_damage.py::test_a_row_that_was_changed_is_found_out"
 
 
-@defect(f"{_ENDINGS}::test_no_sibling_outlives_the_failure_of_a_branch")
+@defect(f"{_GUARANTEES}/test_g11_siblings.py")
 def siblings_live_on() -> None:
     """When a branch fails the others are left to themselves."""
 
