@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fluxio.observability.langfuse import LangfuseCallback as LangfuseCallback
     from fluxio.observability.logging import LoggingCallback
     from fluxio.observability.opentelemetry import OpenTelemetryCallback as OpenTelemetryCallback
+    from fluxio.passages import Where
     from fluxio.pipeline import Pipeline
     from fluxio.runtime.cache import CacheStore, InMemoryCache
     from fluxio.runtime.middleware import (
@@ -91,6 +92,7 @@ _HOMES = {
     "fluxio.observability.langfuse": ("LangfuseCallback",),
     "fluxio.observability.logging": ("LoggingCallback",),
     "fluxio.observability.opentelemetry": ("OpenTelemetryCallback",),
+    "fluxio.passages": ("Where",),
     "fluxio.pipeline": ("Pipeline",),
     "fluxio.runtime.cache": ("CacheStore", "InMemoryCache"),
     "fluxio.runtime.middleware": (
@@ -162,6 +164,7 @@ __all__ = [
     "TransactionRefusedError",
     "ValidationError",
     "Watchers",
+    "Where",
     "current_step",
     "make_ctx",
     "register_type",

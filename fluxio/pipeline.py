@@ -15,6 +15,7 @@ from fluxio.diff import Diff
 from fluxio.errors import ConfigurationError
 from fluxio.nodes import Nestable
 from fluxio.observability.base import BaseCallback
+from fluxio.passages import Force, Migration, Passages
 from fluxio.program import CompiledPipeline
 from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.environment import Environment, SyncCaller, default_environment
@@ -53,6 +54,7 @@ class Pipeline(Nestable):
         durable: keep a checkpoint before every stage, so that a run can be resumed.
         max_workers: threads for plain `def` stages.
         auto_parallel: run consecutive stages side by side that declare independent keys.
+        compatible_with: earlier versions whose runs this code goes on with as they stand.
 
     Raises:
         CompilationError: the nodes do not form a program.
@@ -69,6 +71,7 @@ class Pipeline(Nestable):
         durable: bool = False,
         max_workers: int | None = None,
         auto_parallel: bool = False,
+        compatible_with: Sequence[str] = (),
     ) -> None:
         self.nodes = nodes
         self.name = name
@@ -78,7 +81,7 @@ class Pipeline(Nestable):
         self.durable = durable
         self.max_workers = max_workers
         self.auto_parallel = auto_parallel
-        self.compiled: CompiledPipeline = compile_pipeline(
+        compiled = compile_pipeline(
             Source(
                 nodes=nodes,
                 name=name or "",
@@ -86,6 +89,8 @@ class Pipeline(Nestable):
                 auto_parallel=auto_parallel,
             )
         )
+        passages = Passages.from_versions(compatible_with)
+        self.compiled: CompiledPipeline = replace(compiled, passages=passages)
         if durable and checkpoint_store is None:
             self.checkpoint_store = InMemoryStore()
         self._has_own_store = checkpoint_store is not None
@@ -117,6 +122,24 @@ class Pipeline(Nestable):
     def to_mermaid(self) -> str:
         """The compiled program as a Mermaid flowchart."""
         return mermaid(self.compiled)
+
+    def migrate(self, version: str) -> Callable[[Migration], Migration]:
+        """Have the decorated function carry over runs that an earlier version recorded.
+
+        It takes the context of a run and a `Where`, and returns the context to go on with; together
+        with the key of a step, `(context, step)`, where the run is not to go on at the step that is
+        due. It has to be pure: it is called before anything runs, and by `fluxio_check` too. What
+        it gave is recorded as a new attempt, so it is not asked again.
+
+        Raises:
+            ConfigurationError: `version` is none, or its runs have a way already.
+        """
+
+        def register(migration: Migration) -> Migration:
+            self.compiled.passages.add(version, migration)
+            return migration
+
+        return register
 
     # --- running
 
@@ -201,12 +224,18 @@ class Pipeline(Nestable):
         return await run_single_step(self._runs(), self.compiled.call(name), ctx)
 
     async def replay(
-        self, run_id: str, *, from_step: str | None = None, watch: Watchers | None = None
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        watch: Watchers | None = None,
+        force: Force | None = None,
     ) -> FinalContext:
         """Run again under the same id as a new attempt; earlier rows are never altered.
 
         Starts from the last checkpoint of an unfinished run, from the beginning of a finished one,
-        or from the state recorded before `from_step`.
+        or from the state recorded before `from_step`. `force` lets it go on though other code
+        recorded it.
 
         Raises:
             KeyError: `from_step` is no step of the pipeline.
@@ -214,7 +243,7 @@ class Pipeline(Nestable):
             CheckpointVersionError: other code recorded the run; nothing has run.
             RunIDInUseError: the run is being executed.
         """
-        return await self._runs().replay(run_id, from_step, self._watchers(watch))
+        return await self._runs().replay(run_id, from_step, self._watchers(watch), force)
 
     async def fork(
         self,
@@ -224,13 +253,16 @@ class Pipeline(Nestable):
         as_run_id: str | None = None,
         patch: Mapping[str, Any] | None = None,
         watch: Watchers | None = None,
+        force: Force | None = None,
     ) -> FinalContext:
         """Do as `replay`, but into a new run (`result.run_id`) linked to its untouched source.
 
         `patch` is set in the context before the first stage of the fork. Errors are those of
         `replay`; RunIDInUseError says that `as_run_id` is taken.
         """
-        order = ForkOrder(run_id=run_id, from_step=from_step, as_run_id=as_run_id, patch=patch)
+        order = ForkOrder(
+            run_id=run_id, from_step=from_step, as_run_id=as_run_id, patch=patch, force=force
+        )
         return await self._runs().fork(order, self._watchers(watch))
 
     # --- looking

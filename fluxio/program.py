@@ -8,10 +8,11 @@ is executed at most once per attempt of a run: its number names the step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from fluxio.nodes import ForkMode, Stage
+from fluxio.passages import Passages
 from fluxio.types import StageMiddleware
 
 MAIN_LANE = 0
@@ -133,7 +134,8 @@ class CompiledPipeline:
     """A pipeline after compilation.
 
     `version` is a short sha256 over the manifest, `instructions` the program, `lanes` its lines of
-    control, `index` the number of the instruction behind each key.
+    control, `index` the number of the instruction behind each key. `passages` are no part of the
+    version: they say which runs of other versions may go on.
     """
 
     name: str
@@ -142,6 +144,7 @@ class CompiledPipeline:
     instructions: tuple[Instruction, ...]
     lanes: tuple[Lane, ...]
     index: Mapping[str, int]
+    passages: Passages = field(default_factory=Passages)
 
     @property
     def calls(self) -> tuple[Call, ...]:

@@ -14,6 +14,7 @@ from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff
 from fluxio.errors import ConfigurationError
 from fluxio.nodes import NodeType
+from fluxio.passages import Force
 from fluxio.pipeline import Pipeline
 from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.history import HistoryEntry
@@ -214,19 +215,31 @@ class DjangoPipeline(Pipeline):
 
         return stream_chunks(start)
 
-    async def resume(self, run_id: str, *, watch: Watchers | None = None) -> FinalContext:
-        """Go on from the last checkpoint: `invoke({}, run_id=run_id, resume=True)`."""
-        return await self.invoke({}, run_id=run_id, resume=True, watch=watch)
+    async def resume(
+        self, run_id: str, *, watch: Watchers | None = None, force: Force | None = None
+    ) -> FinalContext:
+        """Go on from the last checkpoint: `invoke({}, run_id=run_id, resume=True)`.
 
-    def resume_sync(self, run_id: str, *, watch: Watchers | None = None) -> FinalContext:
+        `force` lets a run go on though other code recorded it, from behind its last recorded step.
+        """
+        return await self._runs().resume(run_id, self._watchers(watch), force)
+
+    def resume_sync(
+        self, run_id: str, *, watch: Watchers | None = None, force: Force | None = None
+    ) -> FinalContext:
         """See `resume`."""
-        return self._sync(self.resume, watch)(run_id, watch=watch)
+        return self._sync(self.resume, watch)(run_id, watch=watch, force=force)
 
     def replay_sync(
-        self, run_id: str, *, from_step: str | None = None, watch: Watchers | None = None
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        watch: Watchers | None = None,
+        force: Force | None = None,
     ) -> FinalContext:
         """See `Pipeline.replay`."""
-        return self._sync(self.replay, watch)(run_id, from_step=from_step, watch=watch)
+        return self._sync(self.replay, watch)(run_id, from_step=from_step, watch=watch, force=force)
 
     async def fork(
         self,
@@ -236,9 +249,12 @@ class DjangoPipeline(Pipeline):
         as_run_id: str | None = None,
         patch: Mapping[str, Any] | None = None,
         watch: Watchers | None = None,
+        force: Force | None = None,
     ) -> FinalContext:
         """See `Pipeline.fork`. The fork is about what its source is about."""
-        order = ForkOrder(run_id=run_id, from_step=from_step, as_run_id=as_run_id, patch=patch)
+        order = ForkOrder(
+            run_id=run_id, from_step=from_step, as_run_id=as_run_id, patch=patch, force=force
+        )
         runs = self._runs()
         if self.durable and isinstance(self.checkpoint_store, DjangoStore):
             runs = replace(runs, note=await hop(self.checkpoint_store.tables.runs.note, run_id))
@@ -252,10 +268,16 @@ class DjangoPipeline(Pipeline):
         as_run_id: str | None = None,
         patch: Mapping[str, Any] | None = None,
         watch: Watchers | None = None,
+        force: Force | None = None,
     ) -> FinalContext:
         """See `Pipeline.fork`."""
         return self._sync(self.fork, watch)(
-            run_id, from_step=from_step, as_run_id=as_run_id, patch=patch, watch=watch
+            run_id,
+            from_step=from_step,
+            as_run_id=as_run_id,
+            patch=patch,
+            watch=watch,
+            force=force,
         )
 
     def run_step_sync(self, name: str, ctx: Context) -> Context:

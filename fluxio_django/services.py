@@ -5,18 +5,20 @@ What is read here is for showing: what FLUXIO["REDACT"] hides comes wrapped in a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
 
 from fluxio.context import Context, FinalContext
 from fluxio.diff import Diff, compare
 from fluxio.errors import FluxioError, NoCheckpointError
+from fluxio.passages import Force
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest
 from fluxio.runtime.owner import is_provably_dead
 from fluxio.runtime.reading import Moment, checked_run_id
@@ -26,7 +28,8 @@ from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
 from fluxio.store.payload import ErrorBody
 from fluxio.types import OnConflict, RunStatus
-from fluxio_django import queueing, recovery
+from fluxio_django import compatibility, queueing, recovery
+from fluxio_django.compatibility import Finding
 from fluxio_django.conf import default_store, settings
 from fluxio_django.dispatch import Work, deliver_after_commit, work_after_commit
 from fluxio_django.faults import surely
@@ -39,8 +42,12 @@ from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun, storable
 from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.registry import pipelines
+from fluxio_django.rights import Right
 from fluxio_django.subjects import about
 from fluxio_django.tables import Tables
+
+OPEN_STATUSES = tuple(status.value for status in RunStatus if status.is_open)
+"""The statuses of runs that have not ended."""
 
 _SUGGESTED = 5
 _NO_WISH = Wish()
@@ -102,16 +109,48 @@ def start(
     )
 
 
-def resume(run_id: str, *, watch: Watchers | None = None) -> FinalContext:
-    """Go on with a run from its last checkpoint, in this process."""
-    return pipeline_of(find_run(run_id)).resume_sync(run_id, watch=watch)
+def resume(
+    run_id: str, *, watch: Watchers | None = None, force: Force | None = None
+) -> FinalContext:
+    """Go on with a run from its last checkpoint, in this process.
+
+    `force` lets it go on though other code recorded it; see `forced_by`.
+    """
+    return pipeline_of(find_run(run_id)).resume_sync(run_id, watch=watch, force=force)
+
+
+def forced_by(user: Any, reason: str, origin: str = "") -> Force:
+    """A user's decision that a run goes on whatever version recorded it; kept in the run's log.
+
+    `origin` is from where it was made, an address for instance.
+
+    Raises:
+        PermissionDenied: the user lacks the right `force_version`.
+    """
+    if not user.has_perm(Right.FORCE.permission):
+        raise PermissionDenied(f"It takes the permission {Right.FORCE.permission}.")
+    name = str(user.get_username())
+    return Force(by=f"{name} from {origin}" if origin else name, reason=reason)
+
+
+def examine(
+    statuses: Collection[str] = OPEN_STATUSES, pipeline: str | None = None
+) -> Iterator[Finding]:
+    """What the code at hand would do with each run in these statuses; nothing is changed."""
+    return compatibility.examine(Tables(database()), statuses, pipeline)
 
 
 def replay(
-    run_id: str, *, from_step: str | None = None, watch: Watchers | None = None
+    run_id: str,
+    *,
+    from_step: str | None = None,
+    watch: Watchers | None = None,
+    force: Force | None = None,
 ) -> FinalContext:
-    """Run again under the same id as a new attempt, in this process."""
-    return pipeline_of(find_run(run_id)).replay_sync(run_id, from_step=from_step, watch=watch)
+    """Run again under the same id as a new attempt, in this process; `force` as for `resume`."""
+    return pipeline_of(find_run(run_id)).replay_sync(
+        run_id, from_step=from_step, watch=watch, force=force
+    )
 
 
 def runs_about(subject: models.Model) -> QuerySet[Run]:
@@ -128,6 +167,7 @@ def fork(order: ForkOrder, *, watch: Watchers | None = None) -> FinalContext:
         as_run_id=order.as_run_id,
         patch=order.patch,
         watch=watch,
+        force=order.force,
     )
 
 

@@ -149,7 +149,7 @@ def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
     changes.append(f"{quote(_column(run, 'updated_at'))} = {clock.now}")
     conditions = equal("run_id", "token", "owner")
     if head:
-        changes += equal("head")
+        changes += equal("head", "version")
         conditions += equal("head")
     table = quote(run._meta.db_table)
     return f"UPDATE {table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}"  # noqa: S608
@@ -243,7 +243,8 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
     conditions = [claim.run_id, claim.token, claim.owner]
     if not commit.rows:
         return [*changes, *conditions]
-    return [*changes, commit.rows[-1].sequence, *conditions, commit.rows[0].sequence - 1]
+    newest = commit.rows[-1]
+    return [*changes, newest.sequence, newest.version, *conditions, commit.rows[0].sequence - 1]
 
 
 def error_type_of(summary: str) -> str:

@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from fluxio.passages import Passage
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Environment
 from fluxio.runtime.heartbeat import heartbeat
@@ -37,10 +38,11 @@ _SUMMARY_LENGTH = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a fork comes from."""
+    """Where a fork comes from, and how it came to this version where the source has another."""
 
     run_id: str
     sequence: int
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +73,14 @@ class Claims:
         """
         return self._opening(run_id, OpenMode.CREATE, state, origin)
 
-    async def take(self, run_id: str) -> Claim:
-        """Take a run that is there.
+    async def take(self, run_id: str, carries: str = "") -> Claim:
+        """Take a run that is there; `carries` is a version other than ours that it may have.
 
         Raises:
             NoCheckpointError, RunIDInUseError, CheckpointVersionError: see `Journal.open`.
         """
-        return await self._open(self._opening(run_id, OpenMode.TAKE))
+        opening = self._opening(run_id, OpenMode.TAKE)
+        return await self._open(replace(opening, carries=carries))
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[StopSign]:
@@ -135,14 +138,14 @@ class Claims:
             owner=own_identity(),
             lease_seconds=self.environment.lease_seconds(),
             mode=mode,
-            start=self._start_row(run_id, state) if state else None,
+            start=self._start_row(run_id, state, origin) if state else None,
             parent=origin.run_id if origin else None,
             parent_sequence=origin.sequence if origin else None,
             step=due,
             note=self.note,
         )
 
-    def _start_row(self, run_id: str, state: State) -> Row:
+    def _start_row(self, run_id: str, state: State, origin: Origin | None) -> Row:
         facts = RowFacts(
             run_id=run_id,
             sequence=0,
@@ -153,7 +156,8 @@ class Claims:
             full=True,
             created_at=self.environment.clock.now(),
         )
-        return start_row(self.program, state, facts)
+        passage = origin.passage if origin is not None else None
+        return start_row(self.program, state, facts, passage)
 
 
 def _given_back(claim: Claim, record: RunRecord, problem: BaseException) -> Commit:

@@ -13,7 +13,7 @@ from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime import machine
 from fluxio.runtime.machine import Position, State
 from fluxio.store.base import Journal, Row, RowKind
-from fluxio.store.payload import Body, ErrorBody, LaneBody, open_rows
+from fluxio.store.payload import Body, CarriedBody, ErrorBody, LaneBody, open_rows
 from fluxio.store.snapshot import fold_values
 
 
@@ -22,6 +22,7 @@ class HistoryEntry:
     """One row of a run's log, decoded; `ip` is the run's instruction pointer after it.
 
     `duration` is in seconds, `tries` counts attempts of the step, `size` is bytes as stored.
+    `version` is the code that recorded the row; `carried` says how a run came to it from another.
     """
 
     sequence: int
@@ -38,6 +39,8 @@ class HistoryEntry:
     duration: float
     size: int
     created_at: datetime
+    version: str = ""
+    carried: CarriedBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Log:
                 duration=row.duration,
                 size=row.size,
                 created_at=row.created_at,
+                version=row.version,
+                carried=body.carried,
             )
             for row, body in zip(self.rows, self.bodies, strict=True)
         ]
@@ -101,30 +106,42 @@ class Log:
                 origin.update(dict.fromkeys(body.writes, row.sequence))
         return origin
 
-    def states(self, program: CompiledPipeline) -> Iterator[tuple[int, State]]:
+    def states(self, program: CompiledPipeline, foreign: str = "") -> Iterator[tuple[int, State]]:
         """The state after each row, with the row's sequence.
+
+        Where the run was carried over to this program, that is from there on. Rows that version
+        `foreign` recorded are followed by their step keys: their instruction pointers mean nothing
+        in this program.
 
         Raises:
             CorruptCheckpointError: a row points to nowhere in the program.
         """
         state: State = {}
-        for row, body in zip(self.rows, self.bodies, strict=True):
+        first = self._first_of(program.version)
+        for row, body in zip(self.rows[first:], self.bodies[first:], strict=True):
             try:
                 state = _after(program, state, row, body)
-                agrees = state[MAIN_LANE].ip == row.ip
+                agrees = state[MAIN_LANE].ip == row.ip or row.version == foreign
             except (KeyError, IndexError, AssertionError) as problem:
                 raise self._misplaced(row, f"it points to nowhere ({problem!r})") from problem
             if not agrees:
                 raise self._misplaced(row, "its instruction pointer does not follow")
             yield row.sequence, state
 
-    def final_state(self, program: CompiledPipeline) -> State:
-        """The state after the last row.
+    def _first_of(self, version: str) -> int:
+        """Where the newest rows begin that a version recorded; 0 where they hold no state."""
+        first = len(self.rows)
+        while first and self.rows[first - 1].version == version:
+            first -= 1
+        return first if first < len(self.rows) and self.rows[first].full else 0
+
+    def final_state(self, program: CompiledPipeline, foreign: str = "") -> State:
+        """The state after the last row; see `states`.
 
         Raises:
             CorruptCheckpointError: a row points to nowhere in the program.
         """
-        *_, (_, state) = self.states(program)
+        *_, (_, state) = self.states(program, foreign)
         return state
 
     def _misplaced(self, row: Row, reason: str) -> CorruptCheckpointError:
@@ -136,7 +153,9 @@ class Log:
         )
 
 
-def state_before(log: Log, program: CompiledPipeline, step: str) -> tuple[int, State]:
+def state_before(
+    log: Log, program: CompiledPipeline, step: str, foreign: str = ""
+) -> tuple[int, State]:
     """The newest recorded state in which a step is due, and the sequence of its row.
 
     Raises:
@@ -144,9 +163,14 @@ def state_before(log: Log, program: CompiledPipeline, step: str) -> tuple[int, S
     """
     ip = program.index[step]
     found: tuple[int, State] | None = None
-    for sequence, state in log.states(program):
-        if any(at.ip == ip for at in state.values()):
-            found = sequence, state
+    try:
+        for sequence, state in log.states(program, foreign):
+            if any(at.ip == ip for at in state.values()):
+                found = sequence, state
+    except CorruptCheckpointError:
+        # What other code recorded may have no place here from some row on; this is before that.
+        if found is None or not foreign:
+            raise
     if found is None:
         reached = list(dict.fromkeys(row.step for row in log.rows if row.step))
         raise NoCheckpointError(

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from fluxio.context import Context
 from fluxio.diff import Diff, compare
 from fluxio.errors import InvalidRunIDError
+from fluxio.passages import Force, Passage
 from fluxio.program import MAIN_LANE, CompiledPipeline
+from fluxio.runtime.carrying import carried_over
 from fluxio.runtime.environment import Fetch, SyncCaller, nothing_elsewhere
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest, state_before
 from fluxio.runtime.machine import Position, State
@@ -82,10 +84,46 @@ class Reader:
         record = await self.record(run_id)
         self.check_ours(record)
         if record.version != self.program.version:
-            stored = await self.journal.manifest(record.pipeline, record.version)
-            changes = stored.changes_to(self.program.manifest) if stored else ()
-            raise version_changed(record, self.program.version, changes)
+            await self._refuse_version(record)
         return record
+
+    async def _refuse_version(self, record: RunRecord) -> NoReturn:
+        stored = await self.journal.manifest(record.pipeline, record.version)
+        changes = stored.changes_to(self.program.manifest) if stored else ()
+        raise version_changed(record, self.program.version, changes)
+
+    async def admitted(
+        self, run_id: str, force: Force | None = None, *, state_as_it_is: bool = False
+    ) -> tuple[RunRecord, Passage | None]:
+        """The record of a run that may go on here, with its passage where other code recorded it.
+
+        `state_as_it_is` says that a migration is of no use: it knows the newest state only.
+
+        Raises:
+            NoCheckpointError, ForeignRunError, CheckpointVersionError: as for `known`.
+        """
+        record = await self.record(run_id)
+        self.check_ours(record)
+        if record.version == self.program.version:
+            return record, None
+        passage = self.program.passages.find(record.version, force)
+        if passage is None or (state_as_it_is and passage.migration is not None):
+            await self._refuse_version(record)
+        return record, passage
+
+    async def carried(self, record: RunRecord, passage: Passage) -> State:
+        """The state from which a run of another version goes on.
+
+        Raises:
+            CheckpointVersionError: there is none; `changes` says why.
+        """
+
+        def find(log: Log) -> tuple[State, Contexts]:
+            state = carried_over(self.program, record, log, passage)
+            return state, _contexts(state)
+
+        whole = passage.migration is not None
+        return await self._load(record, find, self.fetching, whole=whole)
 
     def check_ours(self, record: RunRecord) -> None:
         """Let a record pass that belongs to this pipeline, or to nobody in particular.
@@ -150,12 +188,14 @@ class Reader:
         `patch` is what will be set in it: nothing of that is looked for.
         """
         step = None if from_step is None else self.program.call(from_step).key
+        foreign = "" if record.version == self.program.version else record.version
 
         def find(log: Log) -> tuple[tuple[int, State], Contexts]:
             if step is not None:
-                sequence, state = state_before(log, self.program, step)
+                sequence, state = state_before(log, self.program, step, foreign)
             else:
-                sequence, state = log.rows[-1].sequence, log.final_state(self.program)
+                state = log.final_state(self.program, foreign)
+                sequence = log.rows[-1].sequence
             if patch:
                 state = {
                     lane: Position(at.ip, at.context.overlaid(patch)) for lane, at in state.items()

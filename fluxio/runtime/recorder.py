@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from fluxio.errors import RunCancelledError, StoreError
+from fluxio.passages import Force, Passage
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Clock, Scrub, default_scrub
 from fluxio.runtime.machine import State
@@ -18,6 +19,7 @@ from fluxio.runtime.settling import Settled, settled
 from fluxio.store.base import Claim, Commit, Journal, Row, RowKind, Transactions
 from fluxio.store.payload import (
     Body,
+    CarriedBody,
     ErrorBody,
     LaneBody,
     RowFacts,
@@ -166,13 +168,15 @@ class Recorder:
         assert transactions is not None
         return await transactions.run(self.claim, work)
 
-    async def begin_attempt(self, state: State) -> None:
-        """Start a new attempt of the run from a state; earlier rows stay as they are."""
+    async def begin_attempt(self, state: State, passage: Passage | None = None) -> None:
+        """Start a new attempt of the run from a state; earlier rows stay as they are.
+
+        `passage` says how the state came here from another version.
+        """
         self.attempt += 1
         due = self._program.instructions[state[MAIN_LANE].ip]
-        row = start_row(
-            self._program, state, self._facts(self._head + 1, RowKind.START, state, full=True)
-        )
+        facts = self._facts(self._head + 1, RowKind.START, state, full=True)
+        row = start_row(self._program, state, facts, passage)
         done = await self.commit(
             Commit(rows=(row,), ip=state[MAIN_LANE].ip, step=due.key, attempt=self.attempt)
         )
@@ -256,13 +260,26 @@ class Recorder:
         facts.step, facts.branch, facts.background = at.key, lane.path, lane.background
 
 
-def start_row(program: CompiledPipeline, state: State, facts: RowFacts) -> Row:
+def start_row(
+    program: CompiledPipeline, state: State, facts: RowFacts, passage: Passage | None = None
+) -> Row:
     """A full row from which an attempt begins.
 
     Raises:
         EncodingError: a value of the context cannot be stored.
     """
-    return seal_row(facts, encode_body(Body(lanes=lane_bodies(program, state))))
+    carried = None if passage is None else _carried_body(passage)
+    return seal_row(facts, encode_body(Body(lanes=lane_bodies(program, state), carried=carried)))
+
+
+def _carried_body(passage: Passage) -> CarriedBody:
+    force = passage.force or Force(by="")
+    return CarriedBody(
+        version=passage.version,
+        kind=passage.kind.value,
+        by=_capped(force.by),
+        reason=_capped(force.reason),
+    )
 
 
 def lane_bodies(program: CompiledPipeline, state: State) -> dict[str, LaneBody]:

@@ -10,6 +10,7 @@ from typing import Any
 from fluxio.context import Context, FinalContext
 from fluxio.errors import ConfigurationError
 from fluxio.observability.base import BaseCallback
+from fluxio.passages import Force, Passage
 from fluxio.program import CompiledPipeline
 from fluxio.runtime import machine
 from fluxio.runtime.announcer import Announcer
@@ -39,12 +40,16 @@ class Watchers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForkOrder:
-    """A wish for a new run made of another one: from which step, under which id, with what set."""
+    """A wish for a new run made of another one: from which step, under which id, with what set.
+
+    `force` is a decision to do so though other code recorded the source.
+    """
 
     run_id: str
     from_step: str | None = None
     as_run_id: str | None = None
     patch: Mapping[str, Any] | None = None
+    force: Force | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +114,12 @@ class Runs:
         begun = machine.begin(self.program, Context.create(initial))
         return self._claims.opening(chosen, begun.state)
 
-    async def resume(self, run_id: str, watch: Watchers) -> FinalContext:
+    async def resume(
+        self, run_id: str, watch: Watchers, force: Force | None = None
+    ) -> FinalContext:
         """Go on from the last checkpoint; a finished run gives its stored result.
+
+        One that another version recorded is carried over where it has a passage, as a new attempt.
 
         Raises:
             NoCheckpointError: no such run.
@@ -118,19 +127,17 @@ class Runs:
             RunIDInUseError: somebody executes it.
             CorruptCheckpointError: a row is damaged; nothing has run.
         """
-        record = await self.reader.known(run_id)
+        record, passage = await self.reader.admitted(run_id, force)
         if record.status is RunStatus.SUCCEEDED:
             return await self._result(record)
+        if passage is not None:
+            return await self._carry(record, passage, watch)
         claim = await self._claims.take(run_id)
-        if claim.previous is RunStatus.SUCCEEDED:
-            await self._claims.give_back(claim, asyncio.CancelledError())
-            return await self._result(record)
-        state = await self._state_under(claim, record)
-        move = machine.resume(self.program, state)
-        fresh = claim.previous is RunStatus.QUEUED and claim.head == 0
-        return await self._claimed(claim, move, watch, resumed=not fresh)
+        return await self._go_on(claim, record, watch)
 
-    async def replay(self, run_id: str, from_step: str | None, watch: Watchers) -> FinalContext:
+    async def replay(
+        self, run_id: str, from_step: str | None, watch: Watchers, force: Force | None = None
+    ) -> FinalContext:
         """Run again under the same id, as a new attempt; earlier rows stay as they are.
 
         Raises:
@@ -138,19 +145,10 @@ class Runs:
             NoCheckpointError: no such run, or it never came to that step.
             CheckpointVersionError, RunIDInUseError, CorruptCheckpointError: as for `resume`.
         """
-        record = await self.reader.known(run_id)
+        record, passage = await self.reader.admitted(run_id, force, state_as_it_is=True)
         _, state = await self.reader.moment_to_rerun(record, from_step)
-        claim = await self._claims.take(run_id)
-        recorder = self._claims.recorder(claim)
-        with self._claims.holding(claim) as stop:
-            try:
-                await recorder.begin_attempt(state)
-            except asyncio.CancelledError as cancellation:
-                await self._claims.give_back(claim, cancellation)
-                raise
-            move = machine.resume(self.program, state)
-            holding = _Holding(recorder, stop)
-            return await self._drive(run_id, move, holding, watch, resumed=True)
+        claim = await self._claims.take(run_id, passage.version if passage is not None else "")
+        return await self._new_attempt(claim, state, passage, watch)
 
     async def fork(self, order: ForkOrder, watch: Watchers) -> FinalContext:
         """Do as `replay`, but into a new run that is linked to its source.
@@ -159,15 +157,59 @@ class Runs:
             RunIDInUseError: `as_run_id` is taken.
             KeyError, NoCheckpointError, CheckpointVersionError, CorruptCheckpointError: as above.
         """
-        record = await self.reader.known(order.run_id)
+        record, passage = await self.reader.admitted(order.run_id, order.force, state_as_it_is=True)
         wanted = order.as_run_id
         chosen = self.environment.new_run_id() if wanted is None else checked_run_id(wanted)
         sequence, state = await self.reader.moment_to_rerun(record, order.from_step, order.patch)
-        origin = Origin(run_id=order.run_id, sequence=sequence)
+        origin = Origin(run_id=order.run_id, sequence=sequence, passage=passage)
         claim = await self._claims.create(chosen, state, origin=origin)
         return await self._claimed(claim, machine.resume(self.program, state), watch)
 
     # --- executing
+
+    async def _go_on(self, claim: Claim, record: RunRecord, watch: Watchers) -> FinalContext:
+        """Go on under a claim with a run of this version; one that has succeeded is given back."""
+        if claim.previous is RunStatus.SUCCEEDED:
+            await self._claims.give_back(claim, asyncio.CancelledError())
+            return await self._result(record)
+        state = await self._state_under(claim, record)
+        move = machine.resume(self.program, state)
+        fresh = claim.previous is RunStatus.QUEUED and claim.head == 0
+        return await self._claimed(claim, move, watch, resumed=not fresh)
+
+    async def _carry(self, record: RunRecord, passage: Passage, watch: Watchers) -> FinalContext:
+        """Go on with a run of another version.
+
+        Its state is found before the claim, so that one which cannot be carried over stays as it
+        is, and again after it where somebody came in between.
+        """
+        state = await self.reader.carried(record, passage)
+        claim = await self._claims.take(record.run_id, passage.version)
+        if claim.previous is RunStatus.SUCCEEDED or claim.head != record.head:
+            try:
+                found = await self.reader.record(record.run_id)
+                if found.version != self.program.version:
+                    state = await self.reader.carried(found, passage)
+            except BaseException as problem:
+                await self._claims.give_back(claim, problem)
+                raise
+            if claim.previous is RunStatus.SUCCEEDED or found.version == self.program.version:
+                return await self._go_on(claim, found, watch)
+        return await self._new_attempt(claim, state, passage, watch)
+
+    async def _new_attempt(
+        self, claim: Claim, state: State, passage: Passage | None, watch: Watchers
+    ) -> FinalContext:
+        recorder = self._claims.recorder(claim)
+        with self._claims.holding(claim) as stop:
+            try:
+                await recorder.begin_attempt(state, passage)
+            except asyncio.CancelledError as cancellation:
+                await self._claims.give_back(claim, cancellation)
+                raise
+            move = machine.resume(self.program, state)
+            holding = _Holding(recorder, stop)
+            return await self._drive(claim.run_id, move, holding, watch, resumed=True)
 
     async def _claimed(
         self, claim: Claim, move: Transition, watch: Watchers, *, resumed: bool = False
@@ -205,7 +247,8 @@ class Runs:
             case OnConflict.RESUME:
                 return await self.resume(record.run_id, watch)
             case OnConflict.RETURN if record.status is RunStatus.SUCCEEDED:
-                return await self._result(await self.reader.known(record.run_id))
+                known, _ = await self.reader.admitted(record.run_id)
+                return await self._result(known)
             case _:
                 self.reader.check_ours(record)
                 raise run_exists(record)

@@ -32,7 +32,7 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
         raise run_in_use(record)
     if opening.mode is OpenMode.CREATE:
         raise run_exists(record)
-    if opening.mode is OpenMode.TAKE and record.version != opening.version:
+    if opening.mode is OpenMode.TAKE and record.version not in (opening.version, opening.carries):
         raise version_changed(record, opening.version, ())
 
 

@@ -134,9 +134,10 @@ class Opening:
     """A request to own a run. `start` is row 0 of a run to be created (CREATE and RESTART).
 
     `version` is compared for TAKE, so that a run which changed hands between reading and claiming
-    is refused. `lease_seconds` is how long the claim holds without a
-    heartbeat; the store's own clock counts. `note` is what the caller wants to be kept beside a new
-    run: the store's own business, which the runtime only hands on.
+    is refused; one that version `carries` recorded may be taken too, to be carried over.
+    `lease_seconds` is how long the claim holds without a heartbeat; the store's own clock counts.
+    `note` is what the caller wants to be kept beside a new run: the store's own business, which the
+    runtime only hands on.
     """
 
     run_id: str
@@ -151,6 +152,7 @@ class Opening:
     parent_sequence: int | None = None
     step: str = ""
     note: Any = None
+    carries: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,8 +176,9 @@ class Claim:
 class Commit:
     """Rows to append, and what the run's record says afterwards.
 
-    A `status` other than RUNNING ends the execution: the lease is freed in the same transaction.
-    `step` is the key of the step that is due next (or failed), `error` a short summary.
+    With rows, the record's version becomes that of the newest one. A `status` other than RUNNING
+    ends the execution: the lease is freed in the same transaction. `step` is the key of the step
+    that is due next (or failed), `error` a short summary.
     """
 
     rows: tuple[Row, ...]

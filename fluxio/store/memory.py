@@ -295,6 +295,7 @@ def _after_commit(record: RunRecord, commit: Commit) -> RunRecord:
     now = datetime.now(UTC)
     return replace(
         record,
+        version=commit.rows[-1].version if commit.rows else record.version,
         status=commit.status,
         attempt=commit.attempt,
         head=record.head + len(commit.rows),

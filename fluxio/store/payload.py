@@ -38,11 +38,25 @@ class ErrorBody:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CarriedBody:
+    """That an attempt goes on with what another version recorded.
+
+    `kind` is a value of `PassageKind`; `by` and `reason` are set where somebody forced it.
+    """
+
+    version: str
+    kind: str
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
     """The decoded payload of a row.
 
     `lanes` is set in full rows only; lane "" is the run itself. `saved` is what a snapshot that was
-    saved by hand says beyond its state: its `meta` and its `error` flag.
+    saved by hand says beyond its state: its `meta` and its `error` flag. `carried` is set where an
+    attempt begins with what another version recorded.
     """
 
     writes: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +64,7 @@ class Body:
     error: ErrorBody | None = None
     lanes: Mapping[str, LaneBody] | None = None
     saved: Mapping[str, Any] | None = None
+    carried: CarriedBody | None = None
 
 
 def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
@@ -63,6 +78,10 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
     if body.error is not None:
         facts = [body.error.type, body.error.message, body.error.traceback]
         parts.append(f',"error":{json.dumps(facts)}')
+    if body.carried is not None:
+        told = body.carried
+        facts = [told.version, told.kind, told.by, told.reason]
+        parts.append(f',"carried":{json.dumps(facts)}')
     if body.lanes is not None:
         parts += [",", encode_lanes(body.lanes, codec)]
     if body.saved is not None:
@@ -89,7 +108,7 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
         DecodingError: the text does not hold a body.
     """
     facts = codec.decode(text)
-    error, lanes = facts.get("error"), facts.get("lanes")
+    error, lanes, carried = facts.get("error"), facts.get("lanes"), facts.get("carried")
     try:
         return Body(
             writes=facts["writes"],
@@ -99,6 +118,9 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
             if lanes is None
             else {path: LaneBody(**lane) for path, lane in lanes.items()},
             saved=facts.get("saved"),
+            carried=None
+            if carried is None
+            else CarriedBody(version=carried[0], kind=carried[1], by=carried[2], reason=carried[3]),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as problem:
         raise DecodingError(f"This is no row of a run: {problem!r}", path="") from problem

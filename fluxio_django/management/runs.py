@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -104,6 +105,8 @@ def entry_facts(entry: HistoryEntry, *, values: bool) -> dict[str, Any]:
         "size": entry.size,
         "created_at": entry.created_at.isoformat(),
     }
+    if entry.carried is not None:
+        facts["carried"] = asdict(entry.carried)
     if entry.error is not None:
         facts["error"] = {"type": entry.error.type, "message": entry.error.message}
     return facts
@@ -112,6 +115,10 @@ def entry_facts(entry: HistoryEntry, *, values: bool) -> dict[str, Any]:
 def outcome_of(entry: HistoryEntry) -> str:
     """What a row of a run's log says, in one line."""
     match entry.kind:
+        case RowKind.START if entry.carried is not None:
+            told = entry.carried
+            by = f" by {told.by}: {told.reason}" if told.by else ""
+            return f"goes on from version {told.version} ({told.kind}{by})"
         case RowKind.START:
             return "the initial context" if entry.sequence == 0 else "begins again here"
         case RowKind.STEP:

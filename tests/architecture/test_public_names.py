@@ -54,6 +54,7 @@ FLUXIO = [
     "Secret",
     "register_type",
     "Watchers",
+    "Where",
 ]
 
 MODULES = {

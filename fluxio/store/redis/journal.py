@@ -198,6 +198,7 @@ class RedisJournal:
             opening.parent or "",
             "" if opening.parent_sequence is None else opening.parent_sequence,
             *created,
+            opening.carries,
             *wire.RECORD_FIELDS,
         ]
 
@@ -217,6 +218,7 @@ class RedisJournal:
             commit.error,
             commit.rows[0].sequence if commit.rows else "",
             "".join(f"{row.sequence}," for row in commit.rows if row.full),
+            commit.rows[-1].version if commit.rows else "",
             *map(wire.dump_row, commit.rows),
         ]
 

@@ -53,9 +53,10 @@ local old = get('pipeline', 'version', 'status', 'owner', 'lease', 'token', 'att
 if known and old[10] == nonce then return {'claimed', old[6], old[7], old[8], old[11]} end
 local busy = known and old[4] ~= '' and tonumber(old[5]) > now
 local foreign = known and old[1] ~= '' and old[1] ~= pipeline
-local unfit = mode == 'take' and old[2] ~= version or mode == 'create' and known
+local strange = old[2] ~= version and old[2] ~= ARGV[16]
+local unfit = mode == 'take' and strange or mode == 'create' and known
 if busy or foreign or unfit then
-  return {'refused', busy and 1 or 0, get(unpack(ARGV, 16))}
+  return {'refused', busy and 1 or 0, get(unpack(ARGV, 17))}
 end
 local token, takeovers, previous = now, 0, 'queued'
 if known then
@@ -93,19 +94,21 @@ if old[1] ~= token then return {'lost'} end
 if old[4] == nonce then return {'done'} end
 if old[2] ~= owner then return {'lost'} end
 local head, first = tonumber(old[3]), tonumber(ARGV[12])
-if #ARGV > 13 and first ~= head + 1 then return {'order', old[3]} end
-for index = 15, #ARGV do
-  redis.call('HSET', run, 'row:' .. whole(first + index - 14), ARGV[index])
+if #ARGV > 14 and first ~= head + 1 then return {'order', old[3]} end
+for index = 16, #ARGV do
+  redis.call('HSET', run, 'row:' .. whole(first + index - 15), ARGV[index])
 end
-local newest = whole(head + #ARGV - 13)
+local newest = whole(head + #ARGV - 14)
 local expiry = whole(now + lease * 1000000)
 if status ~= 'running' then owner, expiry = '', '' end
 local changes = {'status', status, 'owner', owner, 'lease', expiry, 'head', newest,
                  'attempt', ARGV[8], 'ip', ARGV[9], 'step', ARGV[10], 'error', ARGV[11],
                  'updated', whole(now), 'finished', ended == '1' and whole(now) or '',
                  'nonce', nonce}
-if #ARGV > 13 then
+if #ARGV > 14 then
   changes[#changes + 1] = 'row:' .. ARGV[12]
+  changes[#changes + 1] = ARGV[15]
+  changes[#changes + 1] = 'version'
   changes[#changes + 1] = ARGV[14]
 end
 if ARGV[13] ~= '' then

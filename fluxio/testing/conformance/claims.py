@@ -199,6 +199,24 @@ async def another_version_is_refused(subject: Subject) -> None:
     true(any("pick/premium/charge" in line for line in error.changes), "the change is listed")
 
 
+@TOPIC.promise("A run of the version that an opening carries is taken; it keeps its version.")
+async def a_carried_version_is_taken(subject: Subject) -> None:
+    await leave(subject.journal, "run", RunStatus.FAILED)
+    asked = opening("run", OpenMode.TAKE, version=OTHER_VERSION, carries=VERSION)
+    claim = await subject.journal.open(asked)
+    same((claim.previous, claim.head), (RunStatus.FAILED, 1), "what the claim says")
+    same((await record_of(subject, "run")).version, VERSION, "the version of the run")
+
+
+@TOPIC.promise("A version that an opening does not carry is refused all the same.")
+async def a_third_version_is_refused(subject: Subject) -> None:
+    await leave(subject.journal, "run", RunStatus.FAILED)
+    asked = opening("run", OpenMode.TAKE, version=OTHER_VERSION, carries=OTHER_VERSION[::-1])
+    async with untouched(subject.journal, "run"):
+        with refused(CheckpointVersionError, "TAKE with another version"):
+            await subject.journal.open(asked)
+
+
 @TOPIC.promise("A version is compared bytewise.")
 async def versions_are_compared_bytewise(subject: Subject) -> None:
     await leave(subject.journal, "run")

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from fluxio.errors import LeaseLostError, StoreError
-from fluxio.store.base import Claim, Commit, OpenMode
+from fluxio.store.base import Claim, Commit, OpenMode, RowKind
 from fluxio.testing.conformance.case import Capability, Subject, Topic
 from fluxio.testing.conformance.expect import refused, same, untouched
 from fluxio.testing.conformance.runs import record_of
 from fluxio.testing.conformance.samples import (
     ENDINGS,
     HEIR,
+    OTHER_VERSION,
     OWNER,
     begin,
     commit,
@@ -50,6 +51,16 @@ async def a_commit_moves_the_record(subject: Subject) -> None:
     record = await record_of(subject, "run")
     found = (record.head, record.ip, record.step, record.attempt, record.status)
     same(found, (2, 7, "pick/premium/charge", 2, RunStatus.RUNNING), "the record")
+
+
+@TOPIC.promise("A run is of the version of its newest row.")
+async def a_commit_moves_the_version(subject: Subject) -> None:
+    claim = await begin(subject.journal, "run")
+    carried = row(1, kind=RowKind.START, full=True, attempt=2, version=OTHER_VERSION)
+    await subject.journal.commit(claim, commit(carried, attempt=2))
+    same((await record_of(subject, "run")).version, OTHER_VERSION, "the version of the run")
+    await subject.journal.commit(claim, commit(step="pick/premium/charge"))
+    same((await record_of(subject, "run")).version, OTHER_VERSION, "the version without rows")
 
 
 @TOPIC.promise("A commit of a running run leaves the owner its claim.")

@@ -7,6 +7,7 @@ from django.core.management.base import CommandParser
 from fluxio_django import services
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
+from fluxio_django.management.forcing import add_forcing, force_of
 from fluxio_django.management.runs import find_run, step_key
 
 
@@ -28,9 +29,11 @@ class Command(ExecutingCommand):
             metavar="STEP",
             help="Begin with the state recorded before this step (a step key or a stage's name).",
         )
+        add_forcing(parser)
 
     def prepare(self, options: Options) -> Execution:
         """The run, from the step asked for."""
+        force = force_of(options)
         run = find_run(options["run_id"])
         pipeline = services.pipeline_of(run)
         step = options["from_step"]
@@ -38,5 +41,7 @@ class Command(ExecutingCommand):
         return Execution(
             run_id=run.run_id,
             pipeline=pipeline,
-            work=lambda watch: services.replay(run.run_id, from_step=from_step, watch=watch),
+            work=lambda watch: services.replay(
+                run.run_id, from_step=from_step, watch=watch, force=force
+            ),
         )

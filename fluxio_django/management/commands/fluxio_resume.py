@@ -12,6 +12,7 @@ from fluxio.types import RunStatus
 from fluxio_django import services
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
+from fluxio_django.management.forcing import add_forcing, force_of
 from fluxio_django.management.refusal import refusal
 from fluxio_django.management.runs import find_run, local
 from fluxio_django.models import Run
@@ -38,9 +39,11 @@ class Command(ExecutingCommand):
             action="store_true",
             help="If a worker held the run and was killed, wait until its lease expires.",
         )
+        add_forcing(parser)
 
     def prepare(self, options: Options) -> Execution:
         """The run, once it is free where --wait was given."""
+        force = force_of(options)
         run = find_run(options["run_id"])
         pipeline = services.pipeline_of(run)
         if options["wait"]:
@@ -48,7 +51,7 @@ class Command(ExecutingCommand):
         return Execution(
             run_id=run.run_id,
             pipeline=pipeline,
-            work=lambda watch: services.resume(run.run_id, watch=watch),
+            work=lambda watch: services.resume(run.run_id, watch=watch, force=force),
         )
 
     def refused(
