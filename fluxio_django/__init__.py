@@ -6,16 +6,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fluxio_django.caches import (
+        DjangoBreakerBackend,
+        DjangoCacheStore,
+        DjangoRateLimitBackend,
+    )
     from fluxio_django.limits import Limits
     from fluxio_django.redis_store import DjangoRedisStore
     from fluxio_django.registry import pipelines, register
     from fluxio_django.store import DjangoStore
 
-__all__ = ["DjangoRedisStore", "DjangoStore", "Limits", "pipelines", "register"]
+__all__ = [
+    "DjangoBreakerBackend",
+    "DjangoCacheStore",
+    "DjangoRateLimitBackend",
+    "DjangoRedisStore",
+    "DjangoStore",
+    "Limits",
+    "pipelines",
+    "register",
+]
 
 # Looked up at first use: settings may name a store, and models import a pipeline, while Django is
 # still loading.
 _HOMES = {
+    "DjangoBreakerBackend": "fluxio_django.caches",
+    "DjangoCacheStore": "fluxio_django.caches",
+    "DjangoRateLimitBackend": "fluxio_django.caches",
     "DjangoRedisStore": "fluxio_django.redis_store",
     "DjangoStore": "fluxio_django.store",
     "Limits": "fluxio_django.limits",
