@@ -29,7 +29,7 @@ INSTALLED_APPS = [
 KILL_AT = os.environ.get("KILL_AT", "")
 EXECUTED = Path(os.environ["EXECUTED"])
 
-plain_invoke = Pipeline.invoke
+plain_invoke = Pipeline._invoke  # every start ends here, with links or without
 plain_execute = Executor.execute
 plain_bulk_create = QuerySet.bulk_create
 
@@ -68,6 +68,6 @@ def bulk_create(self: Any, *values: Any, **options: Any) -> Any:
     return objects
 
 
-setattr(Pipeline, "invoke", invoke)  # noqa: B010 - says that it is meant, to readers and to mypy
+setattr(Pipeline, "_invoke", invoke)  # noqa: B010 - says that it is meant, to readers and to mypy
 setattr(Executor, "execute", execute)  # noqa: B010
 setattr(QuerySet, "bulk_create", bulk_create)  # noqa: B010
