@@ -115,6 +115,17 @@ def bytes_of_state(run: Run) -> int:
     return int(newest.aggregate(size=Sum("size"))["size"] or 0)
 
 
+def bytes_of_log(run: Run) -> int:
+    """How much the whole log holds; one query."""
+    return int(_rows(run).order_by().aggregate(size=Sum("size"))["size"] or 0)
+
+
+def last_row_of_attempt(run: Run, attempt: int) -> int | None:
+    """The sequence of an attempt's newest row, None where it has none; one query."""
+    rows = _rows(run).filter(attempt=attempt).order_by("-sequence")
+    return rows.values_list("sequence", flat=True).first()
+
+
 def _rows(run: Run) -> QuerySet[Checkpoint]:
     rows = Checkpoint.objects.using(services.database()).filter(run=run.pk)
     return rows.order_by("sequence")

@@ -138,6 +138,7 @@ class Run(models.Model):
             models.Index(fields=["subject_type", "subject_id"], name="fluxio_run_by_subject"),
             models.Index(fields=["parent"], name="fluxio_run_by_parent"),
             models.Index(fields=["error_type", "-created_at", "-id"], name="fluxio_run_by_error"),
+            models.Index(fields=["version", "-created_at", "-id"], name="fluxio_run_by_version"),
             models.Index(
                 fields=["queue", "status", "-priority", "available_at", "id"],
                 name="fluxio_run_by_queue",

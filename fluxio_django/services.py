@@ -209,9 +209,9 @@ def state(run_id: str, at: Moment = None) -> Context:
     return Context.create(shown_values(Log.open(run_id, rows).values()))
 
 
-def provenance(run_id: str) -> dict[str, int]:
-    """For each key of a run's context, the sequence of the row that set it last."""
-    return Log.open(run_id, _rows(run_id)).provenance()
+def provenance(run_id: str, at: int | None = None) -> dict[str, int]:
+    """For each key of a run's context, after a row or now, the row that set it last."""
+    return Log.open(run_id, _rows(run_id, upto=at)).provenance()
 
 
 def progress(run: Run) -> Progress | None:
@@ -363,6 +363,6 @@ def _journal() -> Journal:
     return open_journal(default_store())
 
 
-def _rows(run_id: str) -> list[Row]:
-    rows: list[Row] = async_to_sync(read_all)(_journal(), run_id)
+def _rows(run_id: str, upto: int | None = None) -> list[Row]:
+    rows: list[Row] = async_to_sync(read_all)(_journal(), run_id, upto=upto)
     return rows

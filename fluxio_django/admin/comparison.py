@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -13,13 +14,14 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from fluxio.diff import ABSENT, ChangeKind, Diff
+from fluxio.diff import ABSENT, ChangeKind, compare, same
 from fluxio.errors import FluxioError
 from fluxio.runtime.reading import Moment
 from fluxio_django import services
 from fluxio_django.admin import audit, nonce
-from fluxio_django.admin.forms import CompareForm
+from fluxio_django.admin.forms import ALL, CompareForm
 from fluxio_django.admin.measures import printable
+from fluxio_django.admin.moments import LONGEST, moment_in, moment_text
 from fluxio_django.admin.rendering import Renderer, Shown
 from fluxio_django.admin.status import Tone
 from fluxio_django.deeds import Deed
@@ -33,13 +35,13 @@ MOST_CHANGES = 300
 
 _NAME = "diff"
 _KEY = re.compile(r"[0-9]{1,18}")
-_TONES = {
+CHANGE_TONES = {
     ChangeKind.ADDED: Tone.GOOD,
     ChangeKind.REMOVED: Tone.BAD,
     ChangeKind.CHANGED: Tone.WARNING,
     ChangeKind.TYPE_CHANGED: Tone.WARNING,
 }
-_LABELS = {
+CHANGE_LABELS = {
     ChangeKind.ADDED: gettext_lazy("added"),
     ChangeKind.REMOVED: gettext_lazy("removed"),
     ChangeKind.CHANGED: gettext_lazy("changed"),
@@ -55,27 +57,24 @@ class Side:
     at: Moment
 
     def __str__(self) -> str:
-        match self.at:
-            case None:
-                return self.run.run_id
-            case int():
-                return _("%(run)s after row %(row)d") % {"run": self.run.run_id, "row": self.at}
-            case str():
-                return _("%(run)s before step %(step)s") % {
-                    "run": self.run.run_id,
-                    "step": printable(self.at),
-                }
+        if self.at is None:
+            return self.run.run_id
+        return f"{self.run.run_id} {moment_text(self.at)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownChange:
-    """One difference as the page shows it; a side is None where it has no value to show."""
+    """One difference as the page shows it; a side is None where it has no value to show.
+
+    What is the same on both sides, if asked for, stands in `a`.
+    """
 
     path: str
     kind: str
     tone: Tone
     a: Shown | None = None
     b: Shown | None = None
+    is_same: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +112,9 @@ class ComparisonView:
     def _form(self, request: HttpRequest, data: Any = None) -> CompareForm:
         addressed = zip(("a", "b"), self._addressed(request), strict=False)
         initial = {field: run.run_id for field, run in addressed}
+        for name in ("at_a", "at_b"):
+            if request.GET.get(name):
+                initial[name] = request.GET[name][:LONGEST]
         return CompareForm(data, initial=initial)
 
     def _addressed(self, request: HttpRequest) -> list[Run]:
@@ -137,11 +139,12 @@ class ComparisonView:
         sides = [self._side(request, form, field) for field in ("a", "b")]
         a, b = sides
         if a is None or b is None:
-            return self._page(request, form, status=404)
+            unknown = form.has_error("a") or form.has_error("b")
+            return self._page(request, form, status=404 if unknown else 200)
         self._check_rights(request, [a.run, b.run])
         try:
             confirmed = nonce.read(request, _NAME)
-            found = services.diff(a.run.run_id, b.run.run_id, at_a=a.at, at_b=b.at)
+            states = [services.state(side.run.run_id, side.at) for side in (a, b)]
         except nonce.StaleConfirmationError:
             form.add_error(None, _("The page was too old. Compare again."))
             return self._page(request, form)
@@ -150,14 +153,22 @@ class ComparisonView:
             form.add_error(None, printable(str(reason)))
             return self._page(request, form)
         self._record(request, (a, b), form.cleaned_data["reason"], confirmed.number)
-        return self._page(request, form, comparison=self._shown(request, a, b, found))
+        comparison = self._shown(request, a, b, *states)
+        if form.cleaned_data["show"] == ALL:
+            comparison = self._with_what_is_the_same(comparison, *states)
+        return self._page(request, form, comparison=comparison)
 
     def _side(self, request: HttpRequest, form: CompareForm, field: str) -> Side | None:
         run = self._admin.visible_by_id(request, form.cleaned_data[field])
         if run is None:
             form.add_error(field, _("There is no such run."))
             return None
-        return Side(run=run, at=form.cleaned_data[f"at_{field}"])
+        try:
+            at = moment_in(run, form.cleaned_data[f"at_{field}"])
+        except ValueError as problem:
+            form.add_error(f"at_{field}", str(problem))
+            return None
+        return Side(run=run, at=at)
 
     def _record(
         self, request: HttpRequest, sides: tuple[Side, Side], reason: str, number: str
@@ -172,7 +183,15 @@ class ComparisonView:
                     deed = Deed(summary=summary, reason=reason, number=number)
                     self._admin.log_change(request, run, deed.message(request))
 
-    def _shown(self, request: HttpRequest, a: Side, b: Side, found: Diff) -> Comparison:
+    def _shown(
+        self,
+        request: HttpRequest,
+        a: Side,
+        b: Side,
+        state_a: Mapping[str, Any],
+        state_b: Mapping[str, Any],
+    ) -> Comparison:
+        found = compare(dict(state_a), dict(state_b))
         with_values = all(self._admin.may(request, Right.VALUES, side.run) for side in (a, b))
         if not with_values:
             # Deeper paths hold keys that are values themselves.
@@ -189,14 +208,37 @@ class ComparisonView:
         shown = [
             ShownChange(
                 path=printable(change.text),
-                kind=str(_LABELS[change.kind]),
-                tone=_TONES[change.kind],
+                kind=str(CHANGE_LABELS[change.kind]),
+                tone=CHANGE_TONES[change.kind],
                 a=None if change.a is ABSENT else renderer.show(change.a),
                 b=None if change.b is ABSENT else renderer.show(change.b),
             )
             for change in changes
         ]
         return Comparison(a=a, b=b, changes=shown, truncated=changes.truncated, with_values=True)
+
+    def _with_what_is_the_same(
+        self, comparison: Comparison, state_a: Mapping[str, Any], state_b: Mapping[str, Any]
+    ) -> Comparison:
+        """The comparison, and below what differs the keys that do not."""
+        alike = [key for key in state_a if key in state_b and same(state_a[key], state_b[key])]
+        room = max(MOST_CHANGES - len(comparison.changes), 0)
+        renderer = Renderer()
+        shown = [
+            ShownChange(
+                path=printable(f"[{json.dumps(key)}]" if comparison.with_values else key),
+                kind=_("same"),
+                tone=Tone.QUIET,
+                a=renderer.show(state_a[key]) if comparison.with_values else None,
+                is_same=True,
+            )
+            for key in alike[:room]
+        ]
+        return replace(
+            comparison,
+            changes=[*comparison.changes, *shown],
+            truncated=comparison.truncated or len(alike) > room,
+        )
 
     def _page(
         self,
@@ -234,4 +276,4 @@ def _change(key: str, sides: dict[str, Any]) -> ShownChange:
         kind = ChangeKind.REMOVED
     else:
         kind = ChangeKind.CHANGED
-    return ShownChange(path=printable(key), kind=str(_LABELS[kind]), tone=_TONES[kind])
+    return ShownChange(path=printable(key), kind=str(CHANGE_LABELS[kind]), tone=CHANGE_TONES[kind])

@@ -14,13 +14,14 @@ from django.utils.translation import gettext_lazy as _
 from fluxio.codec import DEFAULT_CODEC, parse_json
 from fluxio.codec.registry import USER_TAG
 from fluxio.errors import DecodingError, InvalidRunIDError
-from fluxio.runtime.reading import Moment, checked_run_id
+from fluxio.runtime.reading import checked_run_id
 from fluxio_django import services
+from fluxio_django.admin.moments import LONGEST, Named, named_moment
 from fluxio_django.models import Run
 
 LONGEST_REASON = 300
 
-_MOST_DIGITS = 9
+DIFFERENCES, ALL = "differences", "all"
 
 
 class ReasonForm(forms.Form):
@@ -106,29 +107,39 @@ class CompareForm(ReasonForm):
     a = forms.CharField(label=_("Run a"), max_length=128, widget=AdminTextInputWidget)
     at_a = forms.CharField(
         label=_("Moment of a"),
-        max_length=500,
+        max_length=LONGEST,
         required=False,
         widget=AdminTextInputWidget,
-        help_text=_("A row's number for the state after it, a step for the state before it."),
+        help_text=_(
+            "A row's number for the state after it, a step for the state before it, "
+            "“attempt 2” for the end of an attempt."
+        ),
     )
     b = forms.CharField(label=_("Run b"), max_length=128, widget=AdminTextInputWidget)
     at_b = forms.CharField(
         label=_("Moment of b"),
-        max_length=500,
+        max_length=LONGEST,
         required=False,
         widget=AdminTextInputWidget,
         help_text=_("Empty means the newest state."),
     )
 
-    field_order = ("a", "at_a", "b", "at_b", "reason")
+    show = forms.ChoiceField(
+        label=_("Show"),
+        choices=[(DIFFERENCES, _("only what differs")), (ALL, _("all keys"))],
+        initial=DIFFERENCES,
+        required=False,
+    )
 
-    def clean_at_a(self) -> Moment:
+    field_order = ("a", "at_a", "b", "at_b", "show", "reason")
+
+    def clean_at_a(self) -> Named:
         """The moment of a."""
-        return _moment(self.cleaned_data["at_a"])
+        return named_moment(self.cleaned_data["at_a"])
 
-    def clean_at_b(self) -> Moment:
+    def clean_at_b(self) -> Named:
         """The moment of b."""
-        return _moment(self.cleaned_data["at_b"])
+        return named_moment(self.cleaned_data["at_b"])
 
 
 def typed_patch(text: str) -> dict[str, Any]:
@@ -167,13 +178,3 @@ def _registered_tag(plain: Any) -> str | None:
         elif isinstance(value, list):
             pending.extend(value)
     return None
-
-
-def _moment(text: str) -> Moment:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        return text
-    if len(text) > _MOST_DIGITS:
-        raise ValidationError(_("No run has so many rows."))
-    return int(text)

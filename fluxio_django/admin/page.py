@@ -24,7 +24,7 @@ from fluxio_django.admin.picture import Picture, picture_of
 from fluxio_django.admin.progress import ShownProgress, progress_of
 from fluxio_django.admin.pulse import Pulse, pulse_of
 from fluxio_django.admin.rendering import Item, Renderer
-from fluxio_django.admin.rows import Link, RowPresenter, ShownRow
+from fluxio_django.admin.rows import RowPresenter, ShownRow
 from fluxio_django.admin.standing import Standing, standing_of
 from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.admin.subjects import SubjectLinks
@@ -59,6 +59,16 @@ class Fact:
     label: str
     text: str
     address: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownFork:
+    """A fork of the run; `comparison` is where both are compared, "" for who may not."""
+
+    text: str
+    address: str
+    comparison: str
+    badge: Badge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +111,7 @@ class RunPage:
     older: str
     newer: str
     head: int
-    forks: Sequence[Link]
+    forks: Sequence[ShownFork]
     more_forks: bool
     trail: Sequence[audit.TrailEntry]
     pulse: Pulse | None
@@ -132,7 +142,7 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
         facts=list(_facts(model_admin, request, run)),
         with_values=presenter.with_values,
         state=_state(run, log) if presenter.with_values else None,
-        state_address=next((row.address for row in reversed(rows) if row.address), ""),
+        state_address=model_admin.address("run_state", run=run.pk),
         with_origins=log.whole is not None,
         picture=picture,
         too_large_to_draw=standing.pipeline is not None and picture is None,
@@ -230,10 +240,17 @@ def _parent(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
     return Fact(label=_("Forked from"), text=text, address=address)
 
 
-def _forks(model_admin: RunAdmin, request: HttpRequest, run: Run) -> list[Link]:
+def _forks(model_admin: RunAdmin, request: HttpRequest, run: Run) -> list[ShownFork]:
     forks = model_admin.get_queryset(request).filter(parent=run.run_id)[: MOST_FORKS + 1]
+    compares = model_admin.may(request, Right.DIFF, run)
     return [
-        Link(text=fork.run_id, address=model_admin.address("run_change", fork.pk)) for fork in forks
+        ShownFork(
+            text=fork.run_id,
+            address=model_admin.address("run_change", fork.pk),
+            comparison=model_admin.address("run_diff", run=[run.pk, fork.pk]) if compares else "",
+            badge=badge_of(fork),
+        )
+        for fork in forks
     ]
 
 

@@ -70,6 +70,7 @@ class ShownRow:
     size: str = ""
     created: str = ""
     created_short: str = ""
+    before: str = ""
     tools: Sequence[Link] = ()
 
     @property
@@ -125,7 +126,16 @@ class RowPresenter:
             size=filesizeformat(row.size),
             created=time_text(row.created_at),
             created_short=self._short(row.created_at),
+            before=self._before(row),
             tools=self._links(row, damaged=bool(line.damage)),
+        )
+
+    def _before(self, row: Checkpoint) -> str:
+        """Where the state before the row is shown, to those who may see values."""
+        if not self.with_values or row.sequence < 1:
+            return ""
+        return self._admin.address(
+            "run_state", run=self._standing.run.pk, at=row.sequence - 1, beside=row.sequence
         )
 
     def _error(self, error: ErrorBody | None) -> ShownError | None:

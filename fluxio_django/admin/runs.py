@@ -37,6 +37,7 @@ from fluxio_django.admin.rights import holds
 from fluxio_django.admin.status import badge_of
 from fluxio_django.admin.subjects import Subject
 from fluxio_django.admin.summary import summary_of
+from fluxio_django.admin.travel import TravelView
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
 from fluxio_django.visibility import visible_to
@@ -155,6 +156,7 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         ]
         views.append(("diff", ComparisonView(self)))
         views.append(("pulse", PulseView(self)))
+        views.append(("state", TravelView(self)))
         own = [
             path(
                 f"{name}/",

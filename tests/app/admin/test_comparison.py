@@ -39,6 +39,35 @@ def test_any_two_recorded_moments_are_compared(shop: Shop, root: Client, confirm
     assert "Both are the same" in answer.content.decode()
 
 
+def test_two_attempts_of_a_run_are_compared(shop: Shop, root: Client, confirm: Confirm) -> None:
+    run = shop.fail("bad")
+    confirm(root, address("replay", run))
+    answer = confirm(root, DIFF, a="bad", at_a="attempt 1", b="bad", at_b="attempt 2")
+    assert changes(answer) == [('["receipt"]', "added"), ('["parcel"]', "added")]
+    answer = confirm(root, DIFF, a="bad", at_a="attempt 7", b="bad")
+    assert answer.status_code == 200
+    assert "no row of attempt 7" in answer.content.decode()
+
+
+def test_what_is_the_same_is_shown_when_it_is_asked_for(
+    shop: Shop, root: Client, sign_in: SignIn, confirm: Confirm
+) -> None:
+    shop.buy("a", note="canary")
+    shop.buy("b", note="canary", quantity=3)
+    answer = confirm(root, DIFF, a="a", b="b", show="all")
+    assert changes(answer)[-1] == ('["note"]', "same")
+    assert answer.content.decode().count("canary") == 1
+    answer = confirm(sign_in("view_run", "diff_run"), DIFF, a="a", b="b", show="all")
+    assert changes(answer)[-1] == ("note", "same")
+    assert "canary" not in answer.content.decode()
+
+
+def test_the_address_can_name_the_moments(shop: Shop, root: Client) -> None:
+    a, b = shop.buy("a"), shop.buy("b")
+    form = root.get(address("diff", a, b) + "&at_a=1&at_b=ship").context["form"]
+    assert form.initial == {"a": "a", "b": "b", "at_a": "1", "at_b": "ship"}
+
+
 def test_what_is_compared_is_not_changed(shop: Shop, root: Client, confirm: Confirm) -> None:
     shop.buy("a")
     shop.fail("b")

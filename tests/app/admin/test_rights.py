@@ -68,6 +68,8 @@ def pages(run: Run) -> dict[str, set[str]]:
         "/admin/fluxio_django/pipelineversion/": {"view_pipelineversion"},
         f"/admin/fluxio_django/pipelineversion/{version.pk}/change/": {"view_pipelineversion"},
         f"/admin/fluxio_django/pipelineversion/{version.pk}/history/": {"view_pipelineversion"},
+        address("pulse", run): {"view_run"},
+        address("state", run): {"view_run", "view_context"},
         **{address(name, run): {"view_run", right} for name, right in OPERATIONS.items()},
     }
 
