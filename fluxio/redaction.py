@@ -36,6 +36,7 @@ _SEPARATORS = re.compile(r"[\W_]+")
 _CREDENTIALS = re.compile(r"(?P<before>://[^/\s:@]{0,200}:)[^@\s/]{1,500}(?=@)")
 _SCHEME = re.compile(r"(?P<before>\b(?:bearer|basic)\s+)[\w.~+/=\-]{6,}", re.IGNORECASE)
 _SHORTEST_KNOWN = 4
+_LONGEST_INT = 2048
 _MOST_NODES = 100_000
 _DEEPEST = 200
 
@@ -136,8 +137,12 @@ class Redaction:
             match value:
                 case Secret():
                     waiting.append((value.reveal(), True))
-                case str() | int() if hidden and not isinstance(value, bool):
-                    yield str(value)
+                case str() if hidden:
+                    yield value
+                case int() if hidden and not isinstance(value, bool):
+                    # Longer ones have no decimal form that could stand in a text.
+                    if value.bit_length() <= _LONGEST_INT:
+                        yield str(value)
                 case Mapping():
                     waiting.extend((item, hidden) for item in value.values())
                 case list() | tuple() | set() | frozenset():

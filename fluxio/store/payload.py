@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from fluxio.codec import DEFAULT_CODEC, Codec, seal, unseal
 from fluxio.errors import CorruptCheckpointError, DecodingError
 from fluxio.store.base import Row, RowKind
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,12 +113,10 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
     error, lanes, carried = facts.get("error"), facts.get("lanes"), facts.get("carried")
     try:
         return Body(
-            writes=facts["writes"],
-            route=facts["route"],
+            writes=_of_type(dict, facts["writes"]),
+            route=None if facts["route"] is None else _of_type(str, facts["route"]),
             error=ErrorBody(type=error[0], message=error[1], traceback=error[2]) if error else None,
-            lanes=None
-            if lanes is None
-            else {path: LaneBody(**lane) for path, lane in lanes.items()},
+            lanes=None if lanes is None else {path: _lane(**lane) for path, lane in lanes.items()},
             saved=facts.get("saved"),
             carried=None
             if carried is None
@@ -124,6 +124,20 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
         )
     except (KeyError, IndexError, TypeError, AttributeError) as problem:
         raise DecodingError(f"This is no row of a run: {problem!r}", path="") from problem
+
+
+def _lane(at: Any, values: Any, writes: Any) -> LaneBody:
+    return LaneBody(
+        at=at if type(at) is int else _of_type(str, at),
+        values=None if values is None else _of_type(dict, values),
+        writes=_of_type(dict, writes),
+    )
+
+
+def _of_type(kind: type[Result], value: Any) -> Result:
+    if type(value) is not kind:
+        raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
+    return value
 
 
 @dataclass(kw_only=True, slots=True)

@@ -125,3 +125,10 @@ async def test_an_error_is_recorded_without_the_secrets_of_its_run() -> None:
     record = await journal.run("r")
     assert record is not None
     assert record.error == "RuntimeError: no entry with ***"
+
+
+def test_a_hidden_number_of_any_size_is_no_obstacle_to_finding_the_others() -> None:
+    values = {"token": [10**5000, 10**600, 123456], "flag": Secret(True)}
+    assert (
+        Redaction().text(f"it was 123456 or {10**600}, True", values) == "it was *** or ***, True"
+    )

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 
 from fluxio.store.payload import open_row
 from fluxio.testing.conformance.samples import commit, opening, step_row
 from fluxio.types import RunStatus
 from fluxio_django import DjangoStore
-from tests.core.codec.test_codec_values import VALUES, same
+from tests.core.codec.examples import examples
+from tests.core.codec.test_codec_values import same
 from tests.durability.harness.houses import House
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
@@ -21,34 +21,15 @@ EXAMPLES_IN_SOAK = 100_000
 IN_ONE_ROW = 20
 
 
-@pytest.fixture(scope="module")
-def examples(size: Size) -> list[Any]:
-    """Values of every type that the codec knows, nested; drawn once for all databases."""
-    drawn: list[Any] = []
-
-    @settings(
-        max_examples=size.trials(pull_request=EXAMPLES, soak=EXAMPLES_IN_SOAK),
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(VALUES)
-    def draw(value: Any) -> None:
-        drawn.append(value)
-
-    draw()
-    return drawn
-
-
 def test_a_value_comes_back_from_a_database_equal_and_of_the_same_type(
-    relational: House, examples: list[Any], tally: Tally
+    relational: House, size: Size, tally: Tally
 ) -> None:
     """G15: 2,000 values, or 100,000 in a soak, written as a stage's own and read by a resume."""
     journal = DjangoStore(relational.name).journal()
     broken: list[Any] = []
-    for number in range(0, len(examples), IN_ONE_ROW):
-        written = examples[number : number + IN_ONE_ROW]
+    drawn = examples(size.trials(pull_request=EXAMPLES, soak=EXAMPLES_IN_SOAK))
+    for number in range(0, len(drawn), IN_ONE_ROW):
+        written = drawn[number : number + IN_ONE_ROW]
         run_id = f"values-{number}"
         claim = journal.open_blocking(opening(run_id))
         row = step_row(run_id, 1, {f"v{place}": value for place, value in enumerate(written)})

@@ -145,7 +145,7 @@ VALUES = st.recursive(
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(UNHURRIED, max_examples=1_500)
+@settings(UNHURRIED, max_examples=500)
 @given(VALUES)
 def test_every_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
     assert same(round_trip(value), value)

@@ -129,6 +129,46 @@ async def test_g14_cancellation_at_any_tick_ends_once_frees_the_run_and_can_be_r
     assert set(ended) <= {RunStatus.CANCELLED, RunStatus.SUCCEEDED}
 
 
+@pytest.mark.parametrize("place", [*STORES, "none"])
+async def test_g14_a_reader_that_is_cancelled_at_any_tick_leaves_a_run_that_can_go_on(
+    place: str, tally: Tally
+) -> None:
+    endings, durable = Endings(), place in STORES
+    store = STORES[place]() if durable else None
+    pipeline = Pipeline(
+        TOPOLOGIES["stream"](), callbacks=[endings], durable=durable, checkpoint_store=store
+    )
+
+    async def read(run_id: str, resume: bool = False) -> list[int]:
+        return [chunk async for chunk in pipeline.stream({}, run_id=run_id, resume=resume)]
+
+    assert await read("whole") == [0, 1, 2]
+    before = asyncio.all_tasks()
+    cancelled = 0
+    for count in range(200):
+        endings.seen.clear()
+        endings.begun = 0
+        run_id = f"r{count}"
+        task = asyncio.ensure_future(read(run_id))
+        await tick(count)
+        if task.done():
+            break
+        task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.wait({task})
+            await tick(3)
+        assert asyncio.all_tasks() == before
+        if not task.cancelled():
+            continue
+        cancelled += 1
+        assert len(endings.seen) == endings.begun <= 1
+        if store is not None and (record := await open_journal(store).run(run_id)):
+            assert record.owner is None
+            assert await read(run_id, resume=True) in ([0, 1, 2], [])
+        tally.add("G14", place)
+    assert cancelled > 5
+
+
 async def test_a_second_cancellation_does_not_stop_the_record_of_the_first() -> None:
     started = asyncio.Event()
 
