@@ -54,6 +54,19 @@ def clock_of(connection: BaseDatabaseWrapper) -> DatabaseClock:
         ) from None
 
 
+_INSTANTS = {
+    "postgresql": ("STATEMENT_TIMESTAMP()", "(STATEMENT_TIMESTAMP() + INTERVAL '{:f} seconds')"),
+    "sqlite": ("'NOW'", "'NOW', '{:+f} seconds'"),
+    "mysql": ("UTC_TIMESTAMP(6)", "(UTC_TIMESTAMP(6) + INTERVAL {:f} SECOND)"),
+}
+
+
+def moved(statement: str, seconds: float, vendor: str) -> str:
+    """A statement of ours as it reads so many seconds later; for tests that move the clock."""
+    instant, later = _INSTANTS[vendor]
+    return statement.replace(instant, later.format(seconds))
+
+
 def seconds_parameter(seconds: float | None, connection: BaseDatabaseWrapper) -> Any:
     """The parameter of `DatabaseClock.later` for so many seconds; None gives NULL."""
     if seconds is None:

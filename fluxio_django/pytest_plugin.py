@@ -1,10 +1,18 @@
-"""The pytest plugin: runs `async def` tests where Django's connections and transactions are."""
+"""The pytest plugin: coroutine tests inside the test's transaction, and what they can ask for.
+
+It is loaded wherever this distribution is installed, so it imports nothing of Django until a test
+wants something of it.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +22,10 @@ except ImportError:  # pragma: no cover - asgiref comes with Django
     bridge: Callable[..., Callable[..., Any]] | None = None
 else:
     bridge = async_to_sync
+
+if TYPE_CHECKING:
+    from fluxio.testing.clock import ManualClock
+    from fluxio_django.testing import InlineRuns
 
 # Tests marked so, or that use this fixture, belong to other plugins.
 OTHER_MARKERS = ("anyio", "asyncio", "trio", "twisted")
@@ -63,3 +75,53 @@ def _made_plain(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
             bridge(function)(*positional, **named)
 
     return plain
+
+
+@pytest.fixture
+def fluxio_inline(db: None) -> Iterator[InlineRuns]:
+    """Executes what is enqueued within the test's own transaction; `sweep()` sweeps.
+
+    Needs pytest-django, whose fixture `db` it asks for. See `fluxio_django.testing.InlineRuns`.
+    """
+    from fluxio_django.testing import InlineRuns
+
+    with InlineRuns() as runs:
+        yield runs
+
+
+@pytest.fixture
+def fluxio_clock() -> Iterator[ManualClock]:
+    """The clock of everything that fluxio does in this test; `advance(seconds)` moves it.
+
+    In a Django project the database's clock moves along (`fluxio_django.testing.DurableClock`).
+    """
+    with _durable_clock() if _is_django_ready() else _plain_clock() as clock:
+        yield clock
+
+
+def _is_django_ready() -> bool:
+    try:
+        from django.apps import apps
+    except ImportError:
+        return False
+    return apps.ready and apps.is_installed("fluxio_django")
+
+
+def _durable_clock() -> AbstractContextManager[ManualClock]:
+    from fluxio_django.testing import DurableClock
+
+    return DurableClock()
+
+
+@contextmanager
+def _plain_clock() -> Iterator[ManualClock]:
+    from fluxio.runtime import environment
+    from fluxio.testing.clock import ManualClock
+
+    before = environment.default_environment()
+    clock = ManualClock(auto_advance=True)
+    environment.set_default_environment(replace(before, clock=clock))
+    try:
+        yield clock
+    finally:
+        environment.set_default_environment(before)

@@ -1,4 +1,4 @@
-"""Directives that write a part of the reference from the code: settings, checks, commands."""
+"""Writes parts of the reference from the code: settings, checks, commands, examples."""
 
 from __future__ import annotations
 
@@ -136,8 +136,22 @@ DIRECTIVES: dict[str, type[FromTheCode]] = {
 }
 
 
+def show_examples_as_code(
+    app: Sphinx, kind: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """Mark the indented examples of a docstring as code, before its sections are read."""
+    marked: list[str] = []
+    for before, blank, line in zip(["", "", *lines], ["", *lines], lines, strict=False):
+        begins = line.startswith("    ") and not blank.strip()
+        if begins and before and not before.startswith(" ") and not before.endswith("::"):
+            marked += ["::", ""]
+        marked.append(line)
+    lines[:] = marked
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
+    app.connect("autodoc-process-docstring", show_examples_as_code, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

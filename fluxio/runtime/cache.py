@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from threading import Lock
 
-from fluxio.runtime.environment import Clock, SystemClock
+from fluxio.runtime.environment import Clock, EnvironmentClock
 
 
 class CacheStore(ABC):
@@ -43,7 +43,7 @@ class InMemoryCache(CacheStore):
         if max_entries < 1:
             raise ValueError(f"max_entries is {max_entries}; give room for at least 1 entry.")
         self._max_entries = max_entries
-        self._clock = clock or SystemClock()
+        self._clock = clock or EnvironmentClock()
         self._entries: OrderedDict[str, tuple[str, float | None]] = OrderedDict()
         self._lock = Lock()
 

@@ -147,3 +147,19 @@ def set_default_environment(environment: Environment) -> None:
     """Choose it, once, while the process starts."""
     global _default
     _default = environment
+
+
+class EnvironmentClock:
+    """The clock of the default environment, whichever it is at the moment of the call."""
+
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+        return _default.clock.now()
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, never going back."""
+        return _default.clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait without blocking the event loop."""
+        await _default.clock.sleep(seconds)

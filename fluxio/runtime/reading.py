@@ -59,8 +59,12 @@ class Reader:
 
     async def history(self, run_id: str) -> list[HistoryEntry]:
         """Every row of a run, decoded, oldest first."""
-        log = await self.log(await self.record(run_id), whole=True)
-        return log.entries()
+        record = await self.record(run_id)
+        if not self.journal.snapshots_only:
+            return (await self.log(record, whole=True)).entries()
+        # Of such a run there are whole states only, and rows are missing between them.
+        states = await read_all(self.journal, run_id)
+        return [entry for row in states for entry in Log.open(run_id, [row]).entries()]
 
     async def record(self, run_id: str) -> RunRecord:
         """The record of a run, of whatever pipeline.

@@ -1,6 +1,8 @@
 """Coroutine tests run, and they run where the test's own connection and transaction are."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -93,3 +95,53 @@ def test_a_coroutine_test_marked_for_another_plugin_is_left_to_it(
     outcome = pytester.runpytest_subprocess(*plugins)
     outcome.stdout.no_fnmatch_line("*it ran all the same*")
     outcome.assert_outcomes(failed=1)
+
+
+def test_the_plugin_loads_nothing_of_django() -> None:
+    code = "import sys, fluxio_django.pytest_plugin; sys.exit('django' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_django_coroutines_run_and_the_clock_moves(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        no_django="""
+        import sys
+
+        class NotInstalled:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in ("django", "asgiref", "pytest_django"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, NotInstalled())
+        """,
+        test_plain="""
+        import sys
+        from fluxio import Pipeline, RetryPolicy, stage
+
+        tries = []
+
+        @stage(retry=RetryPolicy(max_attempts=2, backoff="fixed", base_delay=3600))
+        async def flaky(ctx):
+            tries.append(1)
+            if len(tries) == 1:
+                raise ConnectionError
+            return ctx.set("done", True)
+
+        async def test_an_hour_passes_at_once(fluxio_clock):
+            final = await Pipeline([flaky], durable=True).invoke({})
+            assert final["done"]
+            assert fluxio_clock.monotonic() == 3600
+            assert "django" not in sys.modules
+        """,
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no_django", "-p", "no:django")
+    outcome.assert_outcomes(passed=1)
+
+
+def test_a_test_that_wants_inline_runs_without_pytest_django_is_told(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile("def test_orders(fluxio_inline): pass")
+    outcome = pytester.runpytest_subprocess("-p", "no:django")
+    outcome.assert_outcomes(errors=1)
+    outcome.stdout.fnmatch_lines(["*fixture 'db' not found*"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.django_page import CONFTEST
 from tests.docs.pages import DOCS, ROOT, module_of, pages, snippets
 
 RUNNER = Path(__file__).with_name("django_page.py")
@@ -21,21 +23,30 @@ def name_of(page: Path) -> str:
     return page.relative_to(DOCS).with_suffix("").as_posix()
 
 
+def command_for(page: Path, module: Path) -> list[str]:
+    """How the snippets of a page are run."""
+    if page.parent.name == "concepts":  # the pages about the runtime have to do without Django
+        return [str(module)]
+    if "\ndef test_" in module.read_text():
+        module.with_name("conftest.py").write_text(CONFTEST)
+        return ["-m", "pytest", "-q", "--rootdir=.", "-p", "no:cacheprovider", str(module)]
+    return [str(RUNNER), str(module)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
     module = tmp_path / f"{page.stem.replace('-', '_')}_snippets.py"
     module.write_text(module_of(page))
-    # The pages about the runtime have to do without Django.
-    runner = [] if page.parent.name == "concepts" else [str(RUNNER)]
     done = subprocess.run(
-        [sys.executable, "-W", "error", *runner, str(module)],
+        [sys.executable, "-W", "error", *command_for(page, module)],
         capture_output=True,
         text=True,
         timeout=60,
         cwd=tmp_path,
+        env={key: os.environ[key] for key in os.environ if key != "DJANGO_SETTINGS_MODULE"},
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
 @pytest.mark.parametrize("page", [*pages(), ROOT / "README.md"], ids=lambda page: page.stem)

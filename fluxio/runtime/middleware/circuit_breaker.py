@@ -11,7 +11,7 @@ from typing import Protocol
 from fluxio.context import Context
 from fluxio.errors import CircuitOpenError
 from fluxio.nodes import Send, Stage
-from fluxio.runtime.environment import Clock, SystemClock
+from fluxio.runtime.environment import Clock, EnvironmentClock
 from fluxio.runtime.middleware.base import Middleware
 from fluxio.runtime.middleware.retry import PERMANENT_ERRORS
 from fluxio.runtime.step import current_step
@@ -163,7 +163,7 @@ class CircuitBreakerMiddleware(Middleware):
             raise ValueError(f"recovery_timeout is {recovery_timeout}; give more than 0 seconds.")
         self._failure_threshold = failure_threshold
         self._recovery_timeout = recovery_timeout
-        self._clock = clock or SystemClock()
+        self._clock = clock or EnvironmentClock()
         self._is_shared = backend is not None
         self._backend: BreakerBackend = backend or InMemoryBreakerBackend()
 

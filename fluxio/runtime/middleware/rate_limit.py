@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fluxio.context import Context
 from fluxio.nodes import Send, Stage
-from fluxio.runtime.environment import Clock, SystemClock
+from fluxio.runtime.environment import Clock, EnvironmentClock
 from fluxio.runtime.middleware.base import Middleware
 from fluxio.runtime.step import current_step
 from fluxio.types import Next
@@ -71,7 +71,7 @@ class InMemoryRateLimitBackend:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
+        self._clock = clock or EnvironmentClock()
         self._lines: dict[str, _Line] = {}
         self._lock = Lock()
 
@@ -141,7 +141,7 @@ class RateLimitMiddleware(Middleware):
             raise ValueError(f"burst is {burst}; give at least 1.")
         self.pace = Pace(interval=1 / rps, burst=burst)
         self._key = key
-        self._clock = clock or SystemClock()
+        self._clock = clock or EnvironmentClock()
         self._backend: RateLimitBackend = backend or InMemoryRateLimitBackend(self._clock)
 
     async def __call__(self, stage: Stage, ctx: Context, next: Next) -> Context | Send:

@@ -22,7 +22,7 @@ from fluxio.errors import (
     ValidationError,
 )
 from fluxio.nodes import Backoff, NodeType, RetryPolicy, Send, Stage
-from fluxio.runtime.environment import Clock, SystemClock
+from fluxio.runtime.environment import Clock, EnvironmentClock
 from fluxio.runtime.middleware.base import Middleware
 from fluxio.types import Next
 
@@ -86,7 +86,7 @@ class RetryMiddleware(Middleware):
             exceptions=_kinds(exceptions),
             retry_if=retry_if,
         )
-        self._clock = clock or SystemClock()
+        self._clock = clock or EnvironmentClock()
         self._random = random
         self._asked_for = tuple(
             kind for kind in self.policy.exceptions if issubclass(kind, PERMANENT_ERRORS)

@@ -1,4 +1,4 @@
-"""The store contract as tests that anybody can run against a store of their own::
+"""The store contract as tests that anybody can run against a store of their own.
 
     from fluxio.testing import conformance
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fluxio import Context, Pipeline, stage
 from fluxio.errors import LeaseLostError, RunIDInUseError, StoreError
 from fluxio.store.base import Claim, Journal, OpenMode, Row, RowKind
 from fluxio.store.lone import SnapshotJournal, open_journal
@@ -241,3 +242,18 @@ async def test_a_snapshot_without_a_start_is_its_only_row(
     assert [found.sequence for found in await journal.rows("r")] == [9]
     facts: dict[str, Any] = {"mode": OpenMode.TAKE}
     assert (await journal.open(opening("r", **facts))).head == 9
+
+
+async def test_the_history_of_a_run_is_told_though_rows_are_missing_between() -> None:
+    @stage
+    async def first(ctx: Context) -> Context:
+        return ctx.set("first", 1)
+
+    @stage
+    async def second(ctx: Context) -> Context:
+        return ctx.set("second", 2)
+
+    pipeline = Pipeline([first, second], durable=True, checkpoint_store=ToyStore())
+    await pipeline.invoke({}, run_id="r")
+    history = await pipeline.history("r")
+    assert [entry.sequence for entry in history] == [0, 2]
