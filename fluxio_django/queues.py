@@ -15,12 +15,13 @@ from django.db.models.functions import Concat
 from fluxio.store.base import Claim
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
+from fluxio_django.conf import settings
 from fluxio_django.records import SeenRun, storable
 
 Instance = TypeVar("Instance", bound=models.Model, covariant=True)
 
-FIRST_GRACE_SECONDS = 30.0
-"""How long a message may take to reach a worker before the sweep sends another one."""
+_SWEEPS_OF_GRACE = 3
+"""How long a message may take to reach a worker before another one is sent, in sweeps."""
 _MOST_DOUBLINGS = 10
 LONGEST_DELAY_OF_MESSAGES = 300.0
 """Seconds a message may be put off; what has to wait longer is left to the sweep."""
@@ -217,7 +218,7 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
             )
             for dispatches in {row[4] for row in found}:
                 alike = [row[0] for row in found if row[4] == dispatches]
-                pause = FIRST_GRACE_SECONDS * 2 ** min(dispatches, _MOST_DOUBLINGS)
+                pause = first_grace() * 2 ** min(dispatches, _MOST_DOUBLINGS)
                 self.filter(pk__in=alike).update(
                     due_at=DatabaseTime(pause), dispatches=min(dispatches + 1, _MOST_DOUBLINGS)
                 )
@@ -316,6 +317,11 @@ def _tickets(runs: models.QuerySet[Any]) -> list[Ticket]:
 LAPSED = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=DatabaseTime())
 
 
+def first_grace() -> float:
+    """Seconds after which the sweep takes a first message for lost."""
+    return settings().sweep_seconds * _SWEEPS_OF_GRACE
+
+
 def place_facts(place: Place) -> dict[str, Any]:
     """The columns of a run that is put into a queue."""
     return {
@@ -329,7 +335,7 @@ def place_facts(place: Place) -> dict[str, Any]:
 
 
 def _queued(delay: float) -> dict[str, Any]:
-    grace = FIRST_GRACE_SECONDS if delay <= LONGEST_DELAY_OF_MESSAGES else 0.0
+    grace = first_grace() if delay <= LONGEST_DELAY_OF_MESSAGES else 0.0
     return {
         "available_at": DatabaseTime(delay),
         "due_at": DatabaseTime(delay + grace),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import current_app
 
+from fluxio.errors import ConfigurationError
 from fluxio_django.conf import settings
 from fluxio_django.queues import Ticket
 
@@ -25,6 +26,11 @@ class CeleryDispatcher:
         Raises:
             Exception: what Celery or the broker's client raised.
         """
+        if not (current_app.conf.broker_url or current_app.conf.broker_write_url):
+            raise ConfigurationError(
+                "No Celery application with a broker is loaded in this process. Import the "
+                "project's in the __init__.py of the project."
+            )
         usual = ticket.queue == settings().queues[0]
         current_app.send_task(
             EXECUTE,
