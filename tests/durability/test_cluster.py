@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
 pytestmark = [
@@ -19,7 +20,6 @@ pytestmark = [
     pytest.mark.timeout(0),
 ]
 ROOT = Path(__file__).parents[2]
-SOAK = 500
 EVERYTHING = ["child", "parent", "freeze", "child", "flush"]
 
 BROKERS = pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
@@ -40,7 +40,7 @@ class Stage:
             "own_database": order.get("own", False),
             "options": options,
         }
-        limit = "90" if options["count"] < SOAK else "1800"
+        limit = "90" if options["count"] < 100 else "1800"
         ended = subprocess.run(
             [sys.executable, "-m", "tests.durability.cluster", json.dumps(order)],
             cwd=ROOT,
@@ -67,6 +67,12 @@ def stage(tally: Tally) -> Stage:
     return Stage(tally)
 
 
+@pytest.fixture
+def many(size: Size) -> int:
+    """How many runs a soak tries."""
+    return size.trials(pull_request=20, soak=500)
+
+
 def test_killed_frozen_and_flushed_workers_lose_and_repeat_nothing(stage: Stage) -> None:
     facts = stage.play("chaos", "G7 G23", count=30, actions=EVERYTHING[:3], pause=0.5)
     assert facts["children killed"]
@@ -84,9 +90,9 @@ def test_a_run_in_another_process_is_cancelled_within_seconds(stage: Stage) -> N
 
 @pytest.mark.soak
 @BROKERS
-def test_soak_killed_frozen_and_flushed(stage: Stage, broker: str) -> None:
+def test_soak_killed_frozen_and_flushed(stage: Stage, broker: str, many: int) -> None:
     facts = stage.play(
-        "chaos", "G7 G21 G23", broker=broker, count=SOAK, actions=EVERYTHING, pause=0.7
+        "chaos", "G7 G21 G23", broker=broker, count=many, actions=EVERYTHING, pause=0.7
     )
     assert facts["broker flushed"]
     assert facts["frozen"]
@@ -94,54 +100,53 @@ def test_soak_killed_frozen_and_flushed(stage: Stage, broker: str) -> None:
 
 @pytest.mark.soak
 @BROKERS
-def test_soak_a_database_that_stops(stage: Stage, broker: str) -> None:
+def test_soak_a_database_that_stops(stage: Stage, broker: str, many: int) -> None:
     actions = ["database", "child", "flush"]
     facts = stage.play(
-        "chaos", "G20", broker=broker, own=True, count=SOAK, actions=actions, pause=2.0
+        "chaos", "G20", broker=broker, own=True, count=many, actions=actions, pause=2.0
     )
     assert facts["database stopped"]
 
 
 @pytest.mark.soak
 @BROKERS
-def test_soak_messages_that_come_three_times(stage: Stage, broker: str) -> None:
-    facts = stage.play("duplicates", "G23", broker=broker, count=SOAK)
+def test_soak_messages_that_come_three_times(stage: Stage, broker: str, many: int) -> None:
+    facts = stage.play("duplicates", "G23", broker=broker, count=many)
     assert facts["stages repeated"] == 0
 
 
 @pytest.mark.soak
 @BROKERS
-def test_soak_one_admission_for_each_id(stage: Stage, broker: str) -> None:
-    assert sum(stage.play("admissions", "G2b", broker=broker, count=SOAK)["won by each"]) == SOAK
+def test_soak_one_admission_for_each_id(stage: Stage, broker: str, many: int) -> None:
+    assert sum(stage.play("admissions", "G2b", broker=broker, count=many)["won by each"]) == many
 
 
 @pytest.mark.soak
 @BROKERS
 def test_soak_what_was_enqueued_is_executed_and_what_was_not_is_not(
-    stage: Stage, broker: str
+    stage: Stage, broker: str, many: int
 ) -> None:
-    assert stage.play("vanishing", "G6", broker=broker, count=2 * SOAK)["never to be"] == SOAK
+    assert stage.play("vanishing", "G6", broker=broker, count=2 * many)["never to be"] == many
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("name", "count"), [("poison", SOAK), ("hungry", 20)])
+@pytest.mark.parametrize("name", ["poison", "hungry"])
 @BROKERS
-def test_soak_runs_that_kill_their_workers(
-    stage: Stage, broker: str, name: str, count: int
-) -> None:
+def test_soak_runs_that_kill_their_workers(stage: Stage, broker: str, name: str, many: int) -> None:
+    count = many if name == "poison" else max(2, many // 25)
     facts = stage.play("poison", "G8", broker=broker, count=count, name=name)
     assert facts["processes killed"] == 4 * count
 
 
 @pytest.mark.soak
 @BROKERS
-def test_soak_one_at_a_time(stage: Stage, broker: str) -> None:
-    stage.play("narrow", "limits", broker=broker, count=SOAK)
+def test_soak_one_at_a_time(stage: Stage, broker: str, many: int) -> None:
+    stage.play("narrow", "", broker=broker, count=many)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 @BROKERS
-def test_soak_every_pool(stage: Stage, broker: str, pool: str) -> None:
-    facts = stage.play("pools", "G23", broker=broker, count=100, pool=pool)
+def test_soak_every_pool(stage: Stage, broker: str, pool: str, many: int) -> None:
+    facts = stage.play("pools", "G23", broker=broker, count=many // 5, pool=pool)
     assert facts["connections while idle"] <= 5

@@ -15,7 +15,7 @@ HEAD = """\
 | --- | --- | ---: | ---: | --- | --- |
 """
 _LINE = re.compile(
-    r"^\| (?P<guarantee>G\w+) \| (?P<database>\w+) \| (?P<trials>[\d,]+) \| "
+    r"^\| (?P<guarantee>G\w+) \| (?P<database>\w[\w ,]*) \| (?P<trials>[\d,]+) \| "
     r"(?P<violations>[\d,]+) \| (?P<rest>.*) \|$",
     re.MULTILINE,
 )
