@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -16,10 +17,23 @@ from django.utils.module_loading import import_string
 from fluxio.errors import ConfigurationError
 from fluxio.redaction import DEFAULT_PATTERNS
 from fluxio.store.base import CheckpointStore
+from fluxio.types import RunStatus
 from fluxio_django.openings import is_opening
 from fluxio_django.rates import is_rate
 
+_MOST_DAYS = 366_000
 DISPATCHERS = ("inline", "eager", "celery", "tasks")
+
+
+EVERY_PIPELINE = "*"
+"""Stands in FLUXIO["RETENTION"] for the pipelines that it does not name."""
+
+ENDED = tuple(status.value for status in RunStatus if not status.is_open)
+"""The statuses of runs that have ended; only such runs are ever pruned."""
+
+DEFAULT_RETENTION = {
+    EVERY_PIPELINE: {"succeeded": 90, "failed": 180, "cancelled": 180, "dead": 365},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +53,8 @@ class Settings:
     pipelines that `fluxio_django.urls` is open for to what it allows, see `fluxio_django.openings`.
     `start_rate` is how often one user may start or resume runs there; `streams_per_user` and
     `stream_seconds` bound how many streams of events one has open in a process, and for how long.
+    `retention` says how long ended runs are kept: for the name of a pipeline, or "*" for all
+    others, days (or a timedelta) by status; None keeps them for ever.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -55,6 +71,9 @@ class Settings:
     start_rate: str = "30/m"
     streams_per_user: int = 10
     stream_seconds: float = 300.0
+    retention: Mapping[str, Mapping[str, Any]] | None = field(
+        default_factory=lambda: DEFAULT_RETENTION
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,6 +215,26 @@ def _are_openings(value: object) -> bool:
     )
 
 
+def _is_retention(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, Mapping):
+        return False
+    return all(
+        isinstance(name, str)
+        and isinstance(by_status, Mapping)
+        and set(by_status) <= set(ENDED)
+        and all(_is_age(age) for age in by_status.values())
+        for name, by_status in value.items()
+    )
+
+
+def _is_age(value: object) -> bool:
+    if isinstance(value, timedelta):
+        return value > timedelta(0)
+    return value is None or (_is_seconds(value) and value < _MOST_DAYS)  # type: ignore[operator]
+
+
 _RULES = {
     "STORE": _Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
     "DATABASE": _Rule(
@@ -208,6 +247,11 @@ _RULES = {
     "DISPATCHER": _Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
     "QUEUES": _Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
     "REDACT": _Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
+    "RETENTION": _Rule(
+        _is_retention,
+        "a dict of pipelines ('*' for the others), each a dict of "
+        f"{', '.join(ENDED)} to a number of days, a timedelta or None",
+    ),
     "VISIBLE_TO": _Rule(_is_function, "a function, or the dotted path of one"),
     "VIEWS": _Rule(
         _are_openings,

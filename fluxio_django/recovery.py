@@ -14,6 +14,7 @@ from fluxio_django.faults import surely
 from fluxio_django.limits import Limits, gated_pipelines, limits_of
 from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun
+from fluxio_django.retention import gardener
 from fluxio_django.tables import Tables
 
 if TYPE_CHECKING:
@@ -34,15 +35,17 @@ _EMPTY: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swept:
-    """What a sweep did: runs handed to workers, given up, and cancelled."""
+    """What a sweep did: runs handed to workers, given up, cancelled, and deleted for their age."""
 
     taken_over: int = 0
     dispatched: int = 0
     buried: int = 0
     cancelled: int = 0
+    pruned: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.taken_over or self.dispatched or self.buried or self.cancelled)
+        done = self.taken_over or self.dispatched or self.buried or self.cancelled or self.pruned
+        return bool(done)
 
 
 def sweep(using: str | None = None) -> Swept:
@@ -60,6 +63,7 @@ def sweep(using: str | None = None) -> Swept:
         buried=len(bury(using)),
         taken_over=hand_over(tables, tables.runs.abandoned(settings().max_takeovers)),
         dispatched=hand_over(tables) + sum(wake(tables, name) for name in gated_pipelines()),
+        pruned=gardener.tend(tables).runs,
     )
 
 

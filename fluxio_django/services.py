@@ -28,7 +28,7 @@ from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
 from fluxio.store.payload import ErrorBody
 from fluxio.types import OnConflict, RunStatus
-from fluxio_django import compatibility, queueing, recovery
+from fluxio_django import compatibility, queueing, recovery, retention
 from fluxio_django.compatibility import Finding
 from fluxio_django.conf import default_store, settings
 from fluxio_django.dispatch import Work, deliver_after_commit, work_after_commit
@@ -42,6 +42,7 @@ from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun, storable
 from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.registry import pipelines
+from fluxio_django.retention import Due, Pruned
 from fluxio_django.rights import Right
 from fluxio_django.subjects import about
 from fluxio_django.tables import Tables
@@ -325,6 +326,16 @@ def _seen(tables: Tables, run_id: str) -> SeenRun:
     if seen is None:
         raise UnknownRunError(f"Run {run_id!r} is recorded no more.", run_id=run_id)
     return seen
+
+
+def due_to_be_pruned() -> list[Due]:
+    """What FLUXIO["RETENTION"] would have deleted now, by pipeline and status."""
+    return retention.due(Tables(database()))
+
+
+def prune() -> Iterator[Pruned]:
+    """Delete ended runs that FLUXIO["RETENTION"] keeps no longer; gives what each batch deleted."""
+    return retention.prune(Tables(database()))
 
 
 def pause_queue(name: str, reason: str = "") -> None:

@@ -95,6 +95,7 @@ def _words(swept: Swept) -> Text:
             (swept.taken_over, "handed over from workers that are gone"),
             (swept.buried, "given up"),
             (swept.cancelled, "cancelled"),
+            (swept.pruned, "deleted for their age"),
         )
         if number
     ]
