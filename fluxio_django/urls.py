@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from fluxio_django.views import api, description
+from fluxio_django.views import api, description, events
 from fluxio_django.views.addresses import RunIDConverter
 
 register_converter(RunIDConverter, "fluxio_run")
@@ -21,6 +21,7 @@ urlpatterns = [
     path("runs/<fluxio_run:run_id>/", api.Status.as_view(), name="run"),
     path("runs/<fluxio_run:run_id>/history/", api.History.as_view(), name="history"),
     path("runs/<fluxio_run:run_id>/result/", api.Result.as_view(), name="result"),
+    path("runs/<fluxio_run:run_id>/events/", events.Events.as_view(), name="events"),
     path("runs/<fluxio_run:run_id>/cancel/", api.Cancel.as_view(), name="cancel"),
     path("runs/<fluxio_run:run_id>/resume/", api.Resume.as_view(), name="resume"),
     path(

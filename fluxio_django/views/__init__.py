@@ -1,4 +1,9 @@
 """Views over runs: a JSON API that is closed by default, streams, and pages that start a run.
 
-`fluxio_django.urls` is the JSON API; the classes and functions below are for a project's own views.
+`fluxio_django.urls` is the JSON API; what can be imported from here is for a project's own views.
 """
+
+from fluxio_django.views.relay import Leaving
+from fluxio_django.views.streams import stream_response
+
+__all__ = ["Leaving", "stream_response"]

@@ -77,6 +77,7 @@ def _paths() -> dict[str, Schema]:
             "parameters": one,
             "get": _operation("showResult", "What a run ended with", "Result", 403, 404, 409, 422),
         },
+        "/runs/{run_id}/events/": {"parameters": one, "get": _events()},
         "/runs/{run_id}/cancel/": {
             "parameters": one,
             "post": _change("cancelRun", "End a run", 403, 404, 409),
@@ -126,6 +127,20 @@ def _history() -> Schema:
     described = _operation("showHistory", "The rows of a run's log", "HistoryPage", 404)
     first = {"type": "integer", "minimum": 0, "maximum": 10**9 - 1, "default": 0}
     return {**described, "parameters": [_in_query("from", first)]}
+
+
+def _events() -> Schema:
+    followed = _operation("followRun", "What happens to a run, as it happens", "Run", 404, 429)
+    sent = {name: {"type": "string"} for name in ("data", "event", "id", "retry")}
+    stream = {"text/event-stream": {"schema": {"type": "object", "properties": sent}}}
+    followed["responses"]["200"] = {
+        "description": "Server-sent events: `step` for each row of the log, `run` for the run as "
+        "it is now, and `end`.",
+        "content": stream,
+    }
+    followed["responses"]["204"] = {"description": "The run has ended, and you have seen all."}
+    last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
+    return {**followed, "parameters": [last]}
 
 
 def _start_run() -> Schema:

@@ -47,7 +47,7 @@ def links(run: Run) -> dict[str, str]:
     """Where the run itself, its parts, and what can be done with it are found."""
     found = {
         name: reverse(f"fluxio:{name}", args=[run.run_id])
-        for name in ("history", "result", "cancel", "resume")
+        for name in ("history", "result", "events", "cancel", "resume")
     }
     return {"self": reverse("fluxio:run", args=[run.run_id]), **found}
 
