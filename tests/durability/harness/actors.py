@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache, partial
 from threading import Event
+from typing import assert_never
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -24,6 +25,8 @@ from fluxio.runtime.environment import (
 )
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.recovery import Swept, sweep
+from fluxio_django.registry import register
 from fluxio_django.statements import statements_of
 from tests.durability.harness.effects import EFFECTS
 from tests.durability.harness.houses import REDIS, House
@@ -51,6 +54,8 @@ class Verb(StrEnum):
     RESUME = "resume"
     REDELIVER = "redeliver"
     """Invoke it again, as a queue does that delivers a message twice."""
+    SWEEP = "sweep"
+    """Look for any run that got stuck, and execute it here."""
 
 
 class Unit(StrEnum):
@@ -83,6 +88,7 @@ class Part:
     stops: int = 1
     skew: float = 0.0
     patient: bool = False
+    max_takeovers: int = 5
     port: int | None = None
     """Where the database is reached, if not where the settings say."""
     hold: "Hold | None" = None
@@ -100,13 +106,15 @@ class Hold:
 class Said:
     """What an actor says of its own execution.
 
-    `error` is the type of what ended it, and `count` how much there was of what it counted.
+    `error` is the type of what ended it, `count` how much there was of what it counted, and `swept`
+    what a sweep did.
     """
 
     error: str = ""
     message: str = ""
     count: int = 0
     killed: bool = False
+    swept: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -134,7 +142,8 @@ def play(part: Part) -> Said:
     said = Said()
     try:
         with _killing(part, said):
-            _execute(part)
+            swept = _execute(part)
+        said.swept = {} if swept is None else asdict(swept)
     except Exception as error:
         said.error, said.message = type(error).__name__, str(error)
     return said
@@ -160,7 +169,7 @@ def _killing(part: Part, said: Said) -> Iterator[None]:
         said.count = statements.count
 
 
-def _execute(part: Part) -> None:
+def _execute(part: Part) -> Swept | None:
     pipeline = pipeline_of(part.house, part.topology)
     match part.verb:
         case Verb.START:
@@ -172,6 +181,12 @@ def _execute(part: Part) -> None:
                 part,
                 lambda: pipeline.invoke_sync(INITIAL, run_id=part.run_id, on_conflict="resume"),
             )
+        case Verb.SWEEP:
+            register(f"durability.{part.topology}", pipeline)
+            return sweep(part.house)
+        case _:
+            assert_never(part.verb)
+    return None
 
 
 def _patiently(part: Part, act: Callable[[], object]) -> None:
@@ -188,7 +203,12 @@ def _patiently(part: Part, act: Callable[[], object]) -> None:
 
 
 def _set_up(part: Part) -> None:
-    settings.FLUXIO = {"LEASE_SECONDS": part.lease_seconds}
+    settings.FLUXIO = {
+        "LEASE_SECONDS": part.lease_seconds,
+        "MAX_TAKEOVERS": part.max_takeovers,
+        "DISPATCHER": "eager",
+        **({"DATABASE": part.house} if part.house in settings.DATABASES else {}),
+    }
     setting_changed.send(sender=None, setting="FLUXIO", value=settings.FLUXIO, enter=True)
     EFFECTS.write_to(part.effects)
     if part.skew:

@@ -129,7 +129,7 @@ def _zombie_trial(part: Part, moment: Moment, order: Order, *, interruptions: in
         findings.append((Wrong.ANSWER, f"the zombie got {late.error or 'no error'}"))
     if heir_said.error:
         findings.append((Wrong.ANSWER, f"the heir got {heir_said.error}: {heir_said.message}"))
-    return Report(reached=True, findings=findings + _judged(part, interruptions=interruptions))
+    return Report(reached=True, findings=findings + judged(part, interruptions=interruptions))
 
 
 def late_heir_trial(part: Part) -> Report:
@@ -154,7 +154,7 @@ def late_heir_trial(part: Part) -> Report:
         findings.append((Wrong.ANSWER, f"the zombie got {late.error or 'no error'}"))
     if heir_said.error:
         findings.append((Wrong.ANSWER, f"the heir got {heir_said.error}: {heir_said.message}"))
-    return Report(reached=True, findings=findings + _judged(part, interruptions=1))
+    return Report(reached=True, findings=findings + judged(part, interruptions=1))
 
 
 def _heir_to_its_end(heir: Child, *, waits: bool) -> Said:
@@ -182,7 +182,7 @@ def live_owner_trial(part: Part) -> Report:
         findings.append((Wrong.ANSWER, f"the rival got {rival.error or 'the run'}"))
     if said.error:
         findings.append((Wrong.ANSWER, f"the owner got {said.error}: {said.message}"))
-    return Report(reached=True, findings=findings + _judged(part, interruptions=0))
+    return Report(reached=True, findings=findings + judged(part, interruptions=0))
 
 
 # --- losing answers
@@ -208,11 +208,11 @@ def lost_answer_trial(part: Part, lose: int) -> Report:
         again = said_by(execute(replace(part, verb=Verb.RESUME)))
         if again.error:
             findings.append((Wrong.LOST, f"not resumed: {again.error}: {again.message}"))
-    findings += _judged(part, interruptions=bool(said.error), background_may_fail=True)
+    findings += judged(part, interruptions=bool(said.error), background_may_fail=True)
     return Report(reached=proxy.lost is not None, findings=findings, count=proxy.requests)
 
 
-def _judged(part: Part, *, interruptions: int, background_may_fail: bool = False) -> list[Finding]:
+def judged(part: Part, *, interruptions: int, background_may_fail: bool = False) -> list[Finding]:
     """The verdict of a process of its own, since this one holds no connection."""
     facts = {"interruptions": interruptions, "background_may_fail": background_may_fail}
     judging = fork(lambda: judge(part, **facts))
