@@ -1,12 +1,14 @@
 """Whichever statement fails, or loses its answer: nothing is repeated, nothing is skipped."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
+from psycopg.errors import DeadlockDetected
 
 from fluxio.errors import StoreError
 from fluxio_django import faults
@@ -23,11 +25,17 @@ class Outage:
     """Lets the connection of this thread fail at a statement, or at a commit.
 
     `call` counts both from 1; 0 never comes. `applied` says that the failing one was carried out
-    before. It fails once, or `forever` from then on.
+    before. It fails once, or `forever` from then on, with a lost connection or this `error`.
     """
 
     def __init__(
-        self, alias: str, call: int, *, applied: bool = False, forever: bool = False
+        self,
+        alias: str,
+        call: int,
+        *,
+        applied: bool = False,
+        forever: bool = False,
+        error: OperationalError | None = None,
     ) -> None:
         self.calls = 0
         self.is_commit = False
@@ -35,6 +43,7 @@ class Outage:
         self._call = call
         self._applied = applied
         self._forever = forever
+        self._error = error or OperationalError("the connection is gone, by way of a test")
 
     def strike(self) -> AbstractContextManager[None]:
         """Fail while this block runs."""
@@ -48,7 +57,22 @@ class Outage:
         self.is_commit = commits
         if self._applied:
             carry_out()
-        raise OperationalError("the connection is gone, by way of a test")
+        raise self._error
+
+
+def deadlock(alias: str) -> OperationalError:
+    """What Django raises when the database has chosen a statement of ours to give way."""
+    match connections[alias].vendor:
+        case "postgresql":
+            problem = OperationalError("deadlock detected")
+            problem.__cause__ = DeadlockDetected("deadlock detected")
+        case "mysql":
+            problem = OperationalError(1213, "Deadlock found when trying to get lock")
+        case _:
+            problem = OperationalError("database is locked")
+            problem.__cause__ = cause = sqlite3.OperationalError("database is locked")
+            cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return problem
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +108,17 @@ class Trouble:
         if run.findings:
             self.broken.append(f"{call}, applied={applied}, forever={forever}: {run.findings}")
 
+    def lock_up(self, call: int) -> None:
+        """Execute a run that others get in the way of at this statement, or at this commit."""
+        run = self._run()
+        outage = Outage(self.house.name, call, error=deadlock(self.house.name))
+        with outage.strike():
+            run.execute(Verb.START)
+        run.finish()
+        self.tally.add("G20", self.house.title, 1, bool(run.findings))
+        if run.findings:
+            self.broken.append(f"{call}: {run.findings}")
+
     def hold_against(self) -> None:
         """Fail with the first few that broke something."""
         assert not self.broken, f"{len(self.broken)}: " + "\n".join(self.broken[:5])
@@ -116,4 +151,14 @@ def test_a_database_that_stays_away_leaves_a_run_that_can_be_resumed(trouble: Tr
     """G5, G19: from any statement on nothing works any more, until it does."""
     for call in range(1, trouble.statements() + 1):
         trouble.suffer(call, applied=False, forever=True)
+    trouble.hold_against()
+
+
+@pytest.mark.parametrize("topology", ["linear", "plain"])
+def test_a_statement_that_has_to_give_way_doubles_nothing_and_loses_nothing(
+    trouble: Trouble,
+) -> None:
+    """G20: a deadlock, or a lock that is not to be had, at every statement and every COMMIT."""
+    for call in range(1, trouble.statements() + 1):
+        trouble.lock_up(call)
     trouble.hold_against()

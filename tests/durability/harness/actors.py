@@ -1,6 +1,7 @@
 """What a forked process does with one run, and what it says about it."""
 
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from fluxio.runtime.environment import (
     default_environment,
     set_default_environment,
 )
+from fluxio_django import faults
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.recovery import Swept, sweep
@@ -89,6 +91,8 @@ class Part:
     skew: float = 0.0
     patient: bool = False
     max_takeovers: int = 5
+    room: int | None = None
+    """Bytes that a file may grow to before the disk is full, as this process sees it."""
     port: int | None = None
     """Where the database is reached, if not where the settings say."""
     hold: "Hold | None" = None
@@ -211,13 +215,18 @@ def _set_up(part: Part) -> None:
     }
     setting_changed.send(sender=None, setting="FLUXIO", value=settings.FLUXIO, enter=True)
     EFFECTS.write_to(part.effects)
+    if part.room is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (part.room, resource.RLIM_INFINITY))
+        faults.wait = lambda seconds: None  # nobody will make room
     if part.skew:
         shifted = ShiftedClock(timedelta(seconds=part.skew))
         set_default_environment(replace(default_environment(), clock=shifted))
     if part.port is not None:
         connections[part.house].settings_dict["PORT"] = part.port
     if part.house in settings.DATABASES:
-        connections[part.house].execute_wrappers.append(look_at_statement)
+        wrappers = connections[part.house].execute_wrappers
+        if look_at_statement not in wrappers:
+            wrappers.append(look_at_statement)
     if part.die_at is not None:
         arm(part.die_at, die)
     if part.hold is not None:
