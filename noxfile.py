@@ -28,6 +28,7 @@ def tests(session: nox.Session, django: str) -> None:
     """Run the tests; arguments after `--` go to pytest."""
     install(session, "dev", f"Django~={django}.0")
     session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "manage.py", "makemigrations", "--check", "--dry-run")
 
 
 @nox.session(python="3.11")

@@ -1,12 +1,24 @@
 """Compares a built wheel and sdist with the files of this repository they should hold."""
 
+import fnmatch
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 PACKAGES = ("fluxio", "fluxio_django")
+# One of each kind that a package may lose without any test in the repository noticing.
+WHEEL_NEEDS = (
+    "fluxio/py.typed",
+    "fluxio_django/py.typed",
+    "fluxio_django/migrations/0001_initial.py",
+    "fluxio_django/templates/admin/fluxio_django/*.html",
+    "fluxio_django/static/fluxio_django/*.css",
+    "fluxio_django/management/commands/fluxio_*.py",
+    "*.dist-info/licenses/LICENSE",
+)
 SDIST_NEEDS = ("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "manage.py", "pyproject.toml")
 
 
@@ -22,12 +34,42 @@ def repository_files(*folders: str) -> set[str]:
 
 
 def wheel_problems(wheel: Path) -> list[str]:
-    """Say what the wheel lacks and what it has too much."""
+    """Say what the wheel lacks, what it has too much, and what it says wrongly of itself."""
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        everything = set(archive.namelist())
+        said = {
+            name.rpartition("/")[2]: archive.read(name).decode()
+            for name in everything
+            if name.endswith((".dist-info/METADATA", ".dist-info/entry_points.txt"))
+        }
+    names = {name for name in everything if ".dist-info/" not in name}
     expected = repository_files(*PACKAGES)
-    return [f"the wheel lacks {name}" for name in sorted(expected - names)] + [
-        f"the wheel should not hold {name}" for name in sorted(names - expected)
+    return [
+        *(f"the wheel lacks {name}" for name in sorted(expected - names)),
+        *(f"the wheel should not hold {name}" for name in sorted(names - expected)),
+        *(
+            f"the wheel has nothing like {pattern}"
+            for pattern in WHEEL_NEEDS
+            if not fnmatch.filter(everything, pattern)
+        ),
+        *metadata_problems(said["METADATA"]),
+        *(
+            []
+            if "fluxio_django.pytest_plugin" in said["entry_points.txt"]
+            else ["no pytest plugin"]
+        ),
+    ]
+
+
+def metadata_problems(text: str) -> list[str]:
+    """Say what an index would show wrongly."""
+    metadata = Parser().parsestr(text)
+    required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+    described = str(metadata.get_payload())
+    return [
+        *(f"it requires {line}" for line in required if not line.lower().startswith("django")),
+        *([] if described.startswith("# fluxio-django") else ["its description is not the README"]),
+        *([] if metadata["License-Expression"] else ["it names no license"]),
     ]
 
 

@@ -20,6 +20,8 @@ def write_list(app: Sphinx, problem: Exception | None) -> None:
     for page in app.env.found_docs:
         for reference in app.env.get_doctree(page).findall(nodes.reference):
             address = str(reference.get("refuri", ""))
+            if address.startswith("http://127.0.0.1"):
+                continue
             if "://" in address:
                 pages[address].add(page)
             if address.startswith("http://"):
