@@ -75,8 +75,9 @@ lint: .venv/.dev ## Check style, format and the direction of imports
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 
-types: .venv/.dev ## Check the types of both packages
+types: .venv/.dev ## Check the types of both packages, and what users' code sees of them
 	@$(PYTHON) -m mypy fluxio fluxio_django
+	@$(PYTHON) -m tests.typing
 
 # What must never be wrong, and the tests that are about it.
 COVERED := fluxio/runtime/machine.py,fluxio/runtime/driver.py,fluxio/codec/*,fluxio/store/*

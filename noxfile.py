@@ -60,6 +60,7 @@ def types(session: nox.Session) -> None:
     """Check the types of both packages."""
     install(session, "dev")
     session.run("python", "-m", "mypy", "fluxio", "fluxio_django")
+    session.run("python", "-m", "tests.typing")
 
 
 @nox.session
