@@ -29,6 +29,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FLUXIO = {
     "DISPATCHER": "inline",
     "LEASE_SECONDS": 30,
+    "VIEWS": {
+        "orders.checkout": {"SHOWS": ["handling", "total"]},
+        "imports.airports": {"START": "imports.add_sourcefile", "SHOWS": ["summary"]},
+    },
 }
 
 INSTALLED_APPS = [

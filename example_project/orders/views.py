@@ -1,6 +1,7 @@
-"""The shop's pages. Ordering is there twice, to show a sync view and an async one."""
+"""The shop's pages. Ordering is there three times: in a sync view, in an async one, and watched."""
 
 from contextlib import suppress
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -13,6 +14,7 @@ from example_project.orders.payments import CardDeclinedError
 from example_project.orders.pipelines import OutOfStockError
 from fluxio_django import pipelines, services
 from fluxio_django.models import Run
+from fluxio_django.views import PipelineFormView
 
 REFUSALS = (CardDeclinedError, OutOfStockError)
 """Failures that belong to business: the run has recorded them, and the order's page shows them."""
@@ -50,6 +52,24 @@ async def place_order_async(request: HttpRequest) -> HttpResponse:
             {"order_id": order.pk}, run_id=order.run_id, on_conflict="return"
         )
     return redirect(order)
+
+
+class LiveCheckout(PipelineFormView):
+    """Take an order and show its checkout while a worker does it."""
+
+    pipeline = "orders.checkout"
+    form_class = OrderForm
+    base_template = "orders/base.html"
+    shows = ("handling", "total")
+    refresh_seconds = 1
+
+    def get_run_id(self, form: OrderForm) -> str:
+        """Save the order; its run is known by its number."""
+        return form.save().run_id
+
+    def initial_context(self, form: OrderForm) -> dict[str, Any]:
+        """The order alone; all else is read from it."""
+        return {"order_id": form.instance.pk}
 
 
 @require_GET

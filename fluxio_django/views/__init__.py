@@ -3,7 +3,8 @@
 `fluxio_django.urls` is the JSON API; what can be imported from here is for a project's own views.
 """
 
+from fluxio_django.views.pages import PipelineFormView
 from fluxio_django.views.relay import Leaving
 from fluxio_django.views.streams import stream_response
 
-__all__ = ["Leaving", "stream_response"]
+__all__ = ["Leaving", "PipelineFormView", "stream_response"]

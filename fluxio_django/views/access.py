@@ -38,17 +38,22 @@ def signed_in(request: HttpRequest) -> Any:
     return user
 
 
-def seen_by(user: Any) -> RunQuerySet[Run]:
-    """The runs of open pipelines that a user may know of.
+def known_to(user: Any) -> RunQuerySet[Run]:
+    """The runs that a user may know of, of whatever pipelines.
 
     FLUXIO["VISIBLE_TO"] decides. Where it is not set, people see the runs that they asked for, and
     those with the permission `fluxio_django.view_run` see all.
     """
-    runs = visible_to(user).filter(pipeline__in=list(settings().views))
+    runs = visible_to(user)
     if visibility_rule() is not None or user.has_perm(VIEW):
         return runs
     # To nobody in particular belongs what nobody in particular asked for; that is not shown.
     return runs.filter(requested_by=user.pk) if user.is_authenticated else runs.none()
+
+
+def seen_by(user: Any) -> RunQuerySet[Run]:
+    """The runs of open pipelines that a user may know of; see `known_to`."""
+    return known_to(user).filter(pipeline__in=list(settings().views))
 
 
 def find(user: Any, run_id: str) -> Run:

@@ -67,7 +67,7 @@ class Runs(Endpoint):
         if name not in pipelines:
             raise unknown_pipeline()
         initial = bodies.object_in(body, "input")
-        count_start(self.user)
+        count_start(str(self.user.pk))
         run_id = self._run_id(request, name)
         if run_id is not None:
             before = seen_by(self.user).filter(run_id=run_id).first()
@@ -180,7 +180,7 @@ class Resume(Endpoint):
         check_right(self.user, Right.RESUME, run)
         body = bodies.read_body(request, ("reason",))
         reason = bodies.text_in(body, "reason", longest=LONGEST_REASON)
-        count_start(self.user)
+        count_start(str(self.user.pk))
         with transaction.atomic(using=services.database()):
             services.requeue(run.run_id)
             _record(request, run, "Resume", reason)

@@ -21,11 +21,9 @@ from django.utils.decorators import method_decorator
 
 from fluxio.runtime.environment import default_environment
 from fluxio.types import RunStatus
-from fluxio_django import services
 from fluxio_django.conf import settings
-from fluxio_django.models import Run
 from fluxio_django.rights import Right, has_right
-from fluxio_django.tables import Tables, hop
+from fluxio_django.tables import hop
 from fluxio_django.views import bodies, representation, sse
 from fluxio_django.views.access import find, signed_in
 from fluxio_django.views.endpoint import Endpoint
@@ -38,7 +36,6 @@ SECONDS_BETWEEN_LOOKS_UNDER_WSGI = 1.0
 LONGEST_UNDER_WSGI = 25.0
 """Seconds for which a stream keeps one of the few threads of a WSGI server; readers come again."""
 SECONDS_BEFORE_COMING_AGAIN = 2.0
-MOST_STEPS = 500
 ENDED = "ended"
 """The id of the last event. Who comes back with it is told that nothing more will come."""
 
@@ -120,7 +117,7 @@ class Telling:
             return
         if self.after > run.head:  # it has begun anew since
             self.after = -1
-        for row in _rows(run, self.after):
+        for row in representation.rows_after(run, self.after):
             self.after = row["sequence"]
             yield sse.event(row, name="step", id=str(self.after))
         facts = representation.run_facts(
@@ -239,13 +236,3 @@ def _from_any_thread(watch: Watchtower, seat: Seat) -> Callable[[], object]:
             loop.call_soon_threadsafe(watch.leave, seat)
 
     return leave
-
-
-def _rows(run: Run, after: int) -> list[dict[str, Any]]:
-    """What everybody may know of the rows after a sequence, at most the newest 500."""
-    first = max(after + 1, run.head - MOST_STEPS + 1)
-    if first > run.head:
-        return []
-    rows = Tables(services.database()).rows.filter(run=run.pk, sequence__range=(first, run.head))
-    names = ("sequence", "attempt", "kind", "step", "branch", "duration", "tries")
-    return list(rows.order_by("sequence").values(*names))

@@ -16,10 +16,12 @@ from fluxio_django.log import Line
 from fluxio_django.models import Run
 from fluxio_django.records import moment_of
 from fluxio_django.redaction import shown_text
+from fluxio_django.tables import Tables
 from fluxio_django.values import json_value, json_values
 
 LONGEST_ERROR = 2_000
 MOST_CHANGES = 300
+MOST_ROWS = 500
 
 
 def run_facts(run: Run, *, interrupted: bool, with_values: bool) -> dict[str, Any]:
@@ -78,6 +80,16 @@ def line_facts(line: Line, *, with_values: bool) -> dict[str, Any]:
         if with_values:
             facts["error"]["message"] = line.error.message[:LONGEST_ERROR]
     return facts
+
+
+def rows_after(run: Run, after: int) -> list[dict[str, Any]]:
+    """What everybody may know of the rows after a sequence, the newest 500 at most; one query."""
+    first = max(after + 1, run.head - MOST_ROWS + 1)
+    if first > run.head:
+        return []
+    rows = Tables(services.database()).rows.filter(run=run.pk, sequence__range=(first, run.head))
+    names = ("sequence", "attempt", "kind", "step", "branch", "duration", "tries")
+    return list(rows.order_by("sequence").values(*names))
 
 
 def result_facts(

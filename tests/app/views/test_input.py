@@ -129,10 +129,10 @@ def test_a_window_that_is_over_counts_no_more(ada: User, settings: Any) -> None:
     settings.FLUXIO = settings.FLUXIO | {"START_RATE": "2/m"}
     now = [6_000_000.0]
     for _ in range(2):
-        count_start(ada, lambda: now[0])
+        count_start(str(ada.pk), lambda: now[0])
     now[0] += 45
     with pytest.raises(Problem) as refused:
-        count_start(ada, lambda: now[0])
+        count_start(str(ada.pk), lambda: now[0])
     assert refused.value.headers == {"Retry-After": "15"}
     now[0] += 15
-    count_start(ada, lambda: now[0])
+    count_start(str(ada.pk), lambda: now[0])
