@@ -22,6 +22,9 @@ from fluxio.errors import EncodingError, FluxioError
 STORED_NAME = "django.model"
 """What stored texts call a reference; its items are `model`, `pk` and `using`."""
 
+FORGOTTEN_NAME = "django.forgotten"
+"""What stored texts call a value that was masked."""
+
 _FETCHED_AT_ONCE = 500
 
 
@@ -67,8 +70,20 @@ class ModelReference:
         return await sync_to_async(self.fetch, thread_sensitive=True)()
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Stands where a value was that somebody had forgotten; see `fluxio_forget`.
+
+    `number` tells the marks of one row apart.
+    """
+
+    number: int
+
+
 def register_models() -> None:
     """Let contexts hold instances of any model; doing so again changes nothing."""
+    if FORGOTTEN_NAME not in registered_types():
+        register_type(Forgotten, name=FORGOTTEN_NAME)
     if STORED_NAME not in registered_types():
         register_type(
             models.Model,

@@ -184,13 +184,16 @@ def _prune(
             rows += run[1] + 1
         if not chosen:
             return _Batch(Pruned(), None)
-        keys = _locked(tables, shelf, [key for key, _, _ in chosen])
-        return _Batch(_delete(tables, keys), (chosen[-1][2], chosen[-1][0]))
+        keys = lock_runs(tables, _ripe(tables, shelf), [key for key, _, _ in chosen])
+        return _Batch(delete_runs(tables, keys), (chosen[-1][2], chosen[-1][0]))
 
 
-def _locked(tables: Tables, shelf: Shelf, keys: list[int]) -> list[int]:
-    """Those of the runs that are old enough still, and that nobody can change from now on."""
-    still = _ripe(tables, shelf).filter(pk__in=keys).order_by("pk")
+def lock_runs(tables: Tables, wanted: RunQuerySet[Any], keys: list[int]) -> list[int]:
+    """Those of the runs that are wanted still, and that nobody changes until the transaction ends.
+
+    Runs that somebody else has locked are passed over, where the database can.
+    """
+    still = wanted.filter(pk__in=keys).order_by("pk")
     features = connections[tables.alias].features
     if features.has_select_for_update_skip_locked:
         return list(still.select_for_update(skip_locked=True).values_list("pk", flat=True))
@@ -198,7 +201,8 @@ def _locked(tables: Tables, shelf: Shelf, keys: list[int]) -> list[int]:
     return list(still.values_list("pk", flat=True))
 
 
-def _delete(tables: Tables, keys: list[int]) -> Pruned:
+def delete_runs(tables: Tables, keys: list[int]) -> Pruned:
+    """Delete runs that are locked, with all that belongs to them; forks of theirs stay."""
     if not keys:
         return Pruned()
     alias = tables.alias

@@ -28,11 +28,12 @@ from fluxio.store.base import Journal, Row
 from fluxio.store.lone import open_journal
 from fluxio.store.payload import ErrorBody
 from fluxio.types import OnConflict, RunStatus
-from fluxio_django import compatibility, queueing, recovery, retention
+from fluxio_django import compatibility, forgetting, queueing, recovery, retention
 from fluxio_django.compatibility import Finding
 from fluxio_django.conf import default_store, settings
 from fluxio_django.dispatch import Work, deliver_after_commit, work_after_commit
 from fluxio_django.faults import surely
+from fluxio_django.forgetting import Forgetting, Forgot, Target, Trace
 from fluxio_django.handles import RunHandle
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
@@ -326,6 +327,20 @@ def _seen(tables: Tables, run_id: str) -> SeenRun:
     if seen is None:
         raise UnknownRunError(f"Run {run_id!r} is recorded no more.", run_id=run_id)
     return seen
+
+
+def traces_of(target: Target) -> list[Trace]:
+    """The runs in which an object has left something; nothing is changed."""
+    return forgetting.traces(Tables(database()), target)
+
+
+def forget(target: Target, wish: Forgetting) -> list[Forgot]:
+    """Mask or delete what an object has left in runs; gives what became of each of them.
+
+    Open runs are passed over, and told of.
+    """
+    tables = Tables(database())
+    return list(forgetting.forget(tables, target, forgetting.traces(tables, target), wish))
 
 
 def due_to_be_pruned() -> list[Due]:

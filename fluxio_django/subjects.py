@@ -33,7 +33,7 @@ def note_of(
     )
 
 
-def type_of(tables: Tables, subject: models.Model) -> Any:
+def type_of(tables: Tables, subject: models.Model | type[models.Model]) -> Any:
     """The content type by which runs in these tables point to a model.
 
     It is the row beside the runs, which every database has where Django's content types are

@@ -13,7 +13,14 @@ from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime import machine
 from fluxio.runtime.machine import Position, State
 from fluxio.store.base import Journal, Row, RowKind
-from fluxio.store.payload import Body, CarriedBody, ErrorBody, LaneBody, open_rows
+from fluxio.store.payload import (
+    Body,
+    CarriedBody,
+    ErrorBody,
+    ForgottenBody,
+    LaneBody,
+    open_rows,
+)
 from fluxio.store.snapshot import fold_values
 
 
@@ -22,7 +29,8 @@ class HistoryEntry:
     """One row of a run's log, decoded; `ip` is the run's instruction pointer after it.
 
     `duration` is in seconds, `tries` counts attempts of the step, `size` is bytes as stored.
-    `version` is the code that recorded the row; `carried` says how a run came to it from another.
+    `version` is the code that recorded the row; `carried` says how a run came to it from another,
+    `forgotten` that values of it were masked since.
     """
 
     sequence: int
@@ -41,6 +49,7 @@ class HistoryEntry:
     created_at: datetime
     version: str = ""
     carried: CarriedBody | None = None
+    forgotten: ForgottenBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Log:
                 created_at=row.created_at,
                 version=row.version,
                 carried=body.carried,
+                forgotten=body.forgotten,
             )
             for row, body in zip(self.rows, self.bodies, strict=True)
         ]

@@ -53,12 +53,25 @@ class CarriedBody:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ForgottenBody:
+    """That values of a row were masked after it was recorded: when (ISO 8601), by whom, and why."""
+
+    at: str
+    by: str
+    reason: str
+
+    def facts(self) -> list[str]:
+        """What stands in the row."""
+        return [self.at, self.by, self.reason]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
     """The decoded payload of a row.
 
     `lanes` is set in full rows only; lane "" is the run itself. `saved` is what a snapshot that was
     saved by hand says beyond its state: its `meta` and its `error` flag. `carried` is set where an
-    attempt begins with what another version recorded.
+    attempt begins with what another version recorded, `forgotten` where values were masked later.
     """
 
     writes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +80,7 @@ class Body:
     lanes: Mapping[str, LaneBody] | None = None
     saved: Mapping[str, Any] | None = None
     carried: CarriedBody | None = None
+    forgotten: ForgottenBody | None = None
 
 
 def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
@@ -88,6 +102,8 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
         parts += [",", encode_lanes(body.lanes, codec)]
     if body.saved is not None:
         parts += [',"saved":', codec.encode(body.saved, "checkpoint")]
+    if body.forgotten is not None:
+        parts.append(f',"forgotten":{json.dumps(body.forgotten.facts())}')
     return "".join([*parts, "}"])
 
 
@@ -111,6 +127,7 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
     """
     facts = codec.decode(text)
     error, lanes, carried = facts.get("error"), facts.get("lanes"), facts.get("carried")
+    forgotten = facts.get("forgotten")
     try:
         return Body(
             writes=_of_type(dict, facts["writes"]),
@@ -121,6 +138,9 @@ def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
             carried=None
             if carried is None
             else CarriedBody(version=carried[0], kind=carried[1], by=carried[2], reason=carried[3]),
+            forgotten=None
+            if forgotten is None
+            else ForgottenBody(at=forgotten[0], by=forgotten[1], reason=forgotten[2]),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as problem:
         raise DecodingError(f"This is no row of a run: {problem!r}", path="") from problem
@@ -196,17 +216,32 @@ def seal_row(facts: RowFacts, text: str) -> Row:
     )
 
 
+def unsealed_text(run_id: str, row: Row) -> str:
+    """The text of a row (see `encode_body`), after its digest was checked.
+
+    Raises:
+        CorruptCheckpointError: the row is damaged, moved, or newer than this release.
+    """
+    try:
+        return unseal(row.payload, row.digest, _facts(run_id, row).binding())
+    except CorruptCheckpointError as problem:
+        raise _corrupt(run_id, row, problem.reason) from problem
+
+
+def reseal_row(run_id: str, row: Row, text: str) -> Row:
+    """The same row with another text: every other fact, and its place, stay as they are."""
+    return seal_row(_facts(run_id, row), text)
+
+
 def open_row(run_id: str, row: Row) -> Body:
     """The body of a row, after its digest was checked.
 
     Raises:
         CorruptCheckpointError: the row is damaged, moved, or newer than this release.
     """
+    text = unsealed_text(run_id, row)
     try:
-        text = unseal(row.payload, row.digest, _facts(run_id, row).binding())
         body = decode_body(text)
-    except CorruptCheckpointError as problem:
-        raise _corrupt(run_id, row, problem.reason) from problem
     except DecodingError as problem:
         raise _corrupt(run_id, row, str(problem)) from problem
     if row.full and body.lanes is None:

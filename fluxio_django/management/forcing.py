@@ -34,11 +34,13 @@ def force_of(options: Options) -> Force | None:
         return None
     if not options["reason"].strip():
         raise refusal("--force-version needs a --reason, which is kept in the run's history.")
-    return Force(by=f"{_user()}@{socket.gethostname()}", reason=options["reason"].strip())
+    return Force(by=own_name(), reason=options["reason"].strip())
 
 
-def _user() -> str:
+def own_name() -> str:
+    """Who calls a command, as far as the machine knows: user and host."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (OSError, KeyError):  # a container may have no name for its user
-        return "unknown"
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

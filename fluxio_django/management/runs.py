@@ -107,6 +107,8 @@ def entry_facts(entry: HistoryEntry, *, values: bool) -> dict[str, Any]:
     }
     if entry.carried is not None:
         facts["carried"] = asdict(entry.carried)
+    if entry.forgotten is not None:
+        facts["forgotten"] = asdict(entry.forgotten)
     if entry.error is not None:
         facts["error"] = {"type": entry.error.type, "message": entry.error.message}
     return facts
@@ -114,6 +116,13 @@ def entry_facts(entry: HistoryEntry, *, values: bool) -> dict[str, Any]:
 
 def outcome_of(entry: HistoryEntry) -> str:
     """What a row of a run's log says, in one line."""
+    if entry.forgotten is None:
+        return _recorded(entry)
+    masked = entry.forgotten
+    return f"{_recorded(entry)} (masked {masked.at} by {masked.by}: {masked.reason})"
+
+
+def _recorded(entry: HistoryEntry) -> str:
     match entry.kind:
         case RowKind.START if entry.carried is not None:
             told = entry.carried

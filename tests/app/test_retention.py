@@ -213,13 +213,13 @@ def test_a_run_that_goes_on_meanwhile_is_left_alone(
     for run_id in ("a", "b"):
         pipeline.invoke_sync({}, run_id=run_id)
         age(run_id, 100)
-    locked = retention._locked
+    locked = retention.lock_runs
 
-    def replayed_first(tables: Tables, shelf: Any, keys: list[int]) -> list[int]:
+    def replayed_first(tables: Tables, wanted: Any, keys: list[int]) -> list[int]:
         Run.objects.using(database).filter(run_id="a").update(status="running", finished_at=None)
-        return locked(tables, shelf, keys)
+        return locked(tables, wanted, keys)
 
-    monkeypatch.setattr(retention, "_locked", replayed_first)
+    monkeypatch.setattr(retention, "lock_runs", replayed_first)
     assert pruned().runs == 1
     assert left(database) == ["a"]
     assert Checkpoint.objects.using(database).count() == 3
