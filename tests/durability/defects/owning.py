@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fluxio.runtime.environment import default_environment
 from fluxio.types import RunStatus
-from fluxio_django import claims, clock, statements
+from fluxio_django import claims, clock, querysets, statements
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.querysets import RunQuerySet
@@ -25,6 +25,7 @@ _ZOMBIES = "tests/durability/test_zombies.py"
 _FROZEN = f"{_ZOMBIES}::test_an_owner_frozen_past_its_lease_commits_nothing_any_more[default]"
 _LIVING = f"{_ZOMBIES}::test_nobody_takes_a_run_whose_owner_lives_whatever_the_clocks_say"
 _LATE_HEIR = f"{_ZOMBIES}::test_an_heir_goes_on_behind_the_row_that_was_committed_while_it_claimed"
+_TAKEOVERS = "tests/durability/test_takeovers.py::test_a_run_that_kills_its_workers"
 _OUTAGES = "tests/durability/test_database_failures.py"
 _ONCE = f"{_OUTAGES}::test_a_statement_that_fails_once_doubles_nothing_and_fails_no_commit"
 
@@ -170,3 +171,9 @@ def lease_by_the_clock_of_the_app() -> None:
     swap(clock, "seconds_parameter", make)
     swap(statements, "seconds_parameter", make)
     swap(clock.DatabaseTime, "as_sql", lambda original: now)
+
+
+@defect(f"{_TAKEOVERS}_ends_dead_after_exactly_so_many_takeovers[default-linear-1]")
+def takeovers_not_counted() -> None:
+    """A run may lose its worker as often as it likes."""
+    swap(querysets, "_takeovers", lambda original: lambda record: 0)
