@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fluxio.codec import Secret, register_type
+    from fluxio.codec import Keyring, Secret, register_type
     from fluxio.context import Context, FinalContext
     from fluxio.errors import (
         CheckpointVersionError,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 # Where each name lives. A module is loaded when one of its names is first asked for, so that
 # `import fluxio` costs next to nothing and needs no extra.
 _HOMES = {
-    "fluxio.codec": ("Secret", "register_type"),
+    "fluxio.codec": ("Keyring", "Secret", "register_type"),
     "fluxio.context": ("Context", "FinalContext"),
     "fluxio.errors": (
         "CheckpointVersionError",
@@ -136,6 +136,7 @@ __all__ = [
     "InMemoryCache",
     "InMemoryStore",
     "InvalidRunIDError",
+    "Keyring",
     "LeaseLostError",
     "LoggingCallback",
     "MergeConflictError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from fluxio.codec import Keyring
 from fluxio.errors import ConfigurationError
 from fluxio.redaction import DEFAULT_PATTERNS
 from fluxio.store.base import CheckpointStore
@@ -55,6 +57,9 @@ class Settings:
     `stream_seconds` bound how many streams of events one has open in a process, and for how long.
     `retention` says how long ended runs are kept: for the name of a pipeline, or "*" for all
     others, days (or a timedelta) by status; None keeps them for ever.
+    `keyring` seals what `DjangoStore` and `DjangoRedisStore` keep: a `fluxio.Keyring`, the dotted
+    path of one or of a function that gives one, or key ids with 32 random bytes in base64 each, the
+    newest first. Where it leads to no keys, nothing is stored or read.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -74,6 +79,7 @@ class Settings:
     retention: Mapping[str, Mapping[str, Any]] | None = field(
         default_factory=lambda: DEFAULT_RETENTION
     )
+    keyring: Keyring | str | Mapping[str, str] | Callable[[], Keyring] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +124,45 @@ def default_store() -> CheckpointStore:
         return found()
     except TypeError as problem:
         raise _no_store(chosen, f"cannot be built without arguments: {problem}") from problem
+
+
+@cache
+def project_keyring() -> Keyring | None:
+    """The keys under which the stores of the project keep their rows; None where it has none.
+
+    Raises:
+        ConfigurationError: FLUXIO["KEYRING"] leads to no keys; nothing must be stored without them.
+    """
+    chosen: Any = settings().keyring
+    try:
+        if isinstance(chosen, str):
+            chosen = import_string(chosen)
+        if isinstance(chosen, Mapping):
+            return Keyring(keys={key_id: _key(text) for key_id, text in chosen.items()})
+        found = chosen() if callable(chosen) else chosen
+    except ConfigurationError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - it comes from the code of the project
+        # What it says may hold a key.
+        raise _no_keyring(f"failed with {type(problem).__name__}") from None
+    if found is None and settings().keyring is None:
+        return None
+    if not isinstance(found, Keyring):
+        raise _no_keyring(f"leads to {type(found).__name__}")
+    return found
+
+
+def _key(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError
+    return base64.b64decode(text, validate=True)
+
+
+def _no_keyring(reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"FLUXIO['KEYRING'] {reason}. Give a fluxio.Keyring, the dotted path of one or of a "
+        "function that gives one, or {'2026': <32 random bytes in base64>}, the newest key first."
+    )
 
 
 def _no_store(chosen: str, reason: str) -> ConfigurationError:
@@ -260,6 +305,8 @@ _RULES = {
     "START_RATE": _Rule(is_rate, "how many in what time, e.g. '30/m'; the units are s, m, h and d"),
     "STREAMS_PER_USER": _Rule(_is_whole, "a whole number above 0"),
     "STREAM_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
+    # A default in the place of keys that are wrong would store everything in the clear.
+    "KEYRING": _Rule(lambda value: True, "a Keyring, or what leads to one"),
 }
 assert set(_RULES) == {each.name.upper() for each in fields(Settings)}
 
@@ -268,6 +315,7 @@ def _forget(*, setting: str, **_: object) -> None:
     if setting == "FLUXIO":
         _read.cache_clear()
         default_store.cache_clear()
+        project_keyring.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="fluxio_django.conf")

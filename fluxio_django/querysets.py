@@ -166,7 +166,8 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         run = begin_parameters(record, note, lease_seconds, connection)
         if connection.vendor == "postgresql":
             statement = statements.many(statements.begin_with_rows, len(rows))
-            return execute(connection, statement, [*run, *rows_parameters(rows, connection)]) > 0
+            values = rows_parameters(record.run_id, rows, connection)
+            return execute(connection, statement, [*run, *values]) > 0
         if self._takes_blocks:
             appended = self._appended(record.run_id, rows)
             return _ask(connection, statements.begin_block(len(rows)), [*run, *appended])
@@ -303,7 +304,7 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
             return execute(connection, statements.fence, fence) == 1
         if connection.vendor == "postgresql":
             statement = statements.many(statements.commit_with_rows, len(commit.rows))
-            values = rows_parameters(commit.rows, connection)
+            values = rows_parameters(claim.run_id, commit.rows, connection)
             return execute(connection, statement, [*fence, *values]) > 0
         self._append(claim.run_id, commit.rows)
         return execute(connection, statements.fence_head, fence) == 1
@@ -385,7 +386,9 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
     def _appended(self, run_id: str, rows: Sequence[Row]) -> list[Any]:
         """What `Statements.append` takes, for each row."""
         connection = self._connection
-        return [value for row in rows for value in (*row_parameters(row, connection), run_id)]
+        return [
+            value for row in rows for value in (*row_parameters(run_id, row, connection), run_id)
+        ]
 
     def _append(self, run_id: str, rows: Sequence[Row]) -> None:
         connection, statement = self._connection, self._statements.append
@@ -397,9 +400,13 @@ class CheckpointQuerySet(models.QuerySet[Instance]):
     """Rows of runs' logs. Name the database first: `.using(alias)`."""
 
     def holds(self, run_id: str, row: Row) -> bool:
-        """Whether exactly this row is kept."""
-        kept = self.filter(run__run_id=run_id, sequence=row.sequence, digest=row.digest)
-        return kept.exists()
+        """Whether exactly this row is kept.
+
+        Under a keyring no row is sealed twice in the same way, so it is opened to be compared.
+        """
+        kept = self.filter(run__run_id=run_id, sequence=row.sequence).values_list(*ROW_FIELDS)
+        connection = connections[self.db]
+        return any(row_of(run_id, values, connection).digest == row.digest for values in kept)
 
 
 class VersionQuerySet(models.QuerySet[Instance]):

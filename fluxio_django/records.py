@@ -13,7 +13,9 @@ from django.utils import timezone
 
 from fluxio.store.base import Opening, Row, RowKind, RunRecord
 from fluxio.store.refusals import row_damaged
+from fluxio.store.vault import lock_row, unlock_row
 from fluxio.types import RunStatus
+from fluxio_django.conf import project_keyring
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -92,7 +94,8 @@ def row_of(run_id: str, values: Sequence[Any], connection: BaseDatabaseWrapper) 
     """The row in a checkpoint's values (see `ROW_FIELDS`).
 
     Raises:
-        CorruptCheckpointError: it is of a kind that does not exist.
+        CorruptCheckpointError: it is of a kind that does not exist, or does not open with the keys
+            of the project.
     """
     facts = dict(zip(ROW_FIELDS, values, strict=True))
     try:
@@ -100,12 +103,16 @@ def row_of(run_id: str, values: Sequence[Any], connection: BaseDatabaseWrapper) 
     except ValueError:
         raise row_damaged(run_id, facts["sequence"], "is of an unknown kind") from None
     facts["created_at"] = moment_of(facts["created_at"], connection)
-    return Row(**facts)
+    return unlock_row(run_id, Row(**facts), project_keyring())
 
 
-def row_parameters(row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
-    """A row's values, ready to be written (see `ROW_COLUMNS`)."""
-    values = list(_row_values(row))
+def row_parameters(run_id: str, row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
+    """A row's values, ready to be written (see `ROW_COLUMNS`).
+
+    Raises:
+        ConfigurationError: FLUXIO["KEYRING"] leads to no keys.
+    """
+    values = list(_row_values(lock_row(run_id, row, project_keyring())))
     values[_KIND] = row.kind.value
     values[_CREATED] = parameter_of(row.created_at, connection)
     return values

@@ -15,8 +15,10 @@ except ImportError as problem:
     ) from problem
 from redis import Redis
 
+from fluxio.codec import Keyring
 from fluxio.errors import ConfigurationError
 from fluxio.store.redis import LoopConnections, RedisStore, twin
+from fluxio_django.conf import project_keyring
 
 
 class DjangoRedisStore(RedisStore):
@@ -29,6 +31,7 @@ class DjangoRedisStore(RedisStore):
         alias: a cache in CACHES whose backend is django_redis.
         ttl: seconds that a run stays after its last write; None keeps runs until they are deleted.
         key_prefix: what all keys begin with.
+        keyring: signs or encrypts what is kept; FLUXIO["KEYRING"] where None.
 
     Raises:
         ValueError: `ttl` is not above 0.
@@ -39,10 +42,17 @@ class DjangoRedisStore(RedisStore):
         alias: str = "default",
         ttl: float | None = 86400,
         key_prefix: str = "fluxio:checkpoint",
+        *,
+        keyring: Keyring | None = None,
     ) -> None:
         blocking = partial(_client_of, alias)
         connections = LoopConnections(lambda: twin(blocking()), blocking)
-        self._keep_in(connections, ttl=ttl, key_prefix=key_prefix)
+        self._keep_in(
+            connections,
+            ttl=ttl,
+            key_prefix=key_prefix,
+            keyring=project_keyring if keyring is None else lambda: keyring,
+        )
 
 
 def _client_of(alias: str) -> Redis:

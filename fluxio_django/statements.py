@@ -253,9 +253,9 @@ def error_type_of(summary: str) -> str:
     return "" if " " in name else name[:_LONGEST_TYPE]
 
 
-def rows_parameters(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> list[Any]:
+def rows_parameters(run_id: str, rows: Sequence[Row], connection: BaseDatabaseWrapper) -> list[Any]:
     """What `{rows}` takes: the values of all rows, one after another."""
-    return [value for row in rows for value in row_parameters(row, connection)]
+    return [value for row in rows for value in row_parameters(run_id, row, connection)]
 
 
 def renew_parameters(

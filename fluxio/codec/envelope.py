@@ -83,6 +83,11 @@ def unseal(
         raise _corrupt(binding, str(error)) from None
 
 
+def is_plain(payload: str) -> bool:
+    """Whether a payload needs no key: neither signed nor encrypted, sound or not."""
+    return payload.partition(":")[2].startswith("p:")
+
+
 def _corrupt(binding: Mapping[str, Bound], reason: str) -> CorruptCheckpointError:
     run_id, sequence = binding.get("run_id"), binding.get("sequence")
     return CorruptCheckpointError(

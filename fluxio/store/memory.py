@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 from threading import Lock
 
+from fluxio.codec import Keyring
 from fluxio.errors import CheckpointVersionError
 from fluxio.program import Manifest
 from fluxio.store import refusals
@@ -23,22 +24,24 @@ from fluxio.store.base import (
     RunRecord,
 )
 from fluxio.store.snapshot import checkpoint_from_rows, record_of, row_from_checkpoint
+from fluxio.store.vault import lock_row, lock_rows, unlock_rows
 from fluxio.types import RunStatus
 
 
 class InMemoryStore(CheckpointStore):
     """Keeps runs in a dict of this process; usable from many threads and event loops at once.
 
-    Unfinished runs always stay. Of the finished ones, the `max_finished` that ended last stay.
+    Unfinished runs always stay. Of the finished ones, the `max_finished` that ended last stay. With
+    a `keyring` rows are kept signed or encrypted.
 
     Raises:
         ValueError: `max_finished` is less than 1.
     """
 
-    def __init__(self, max_finished: int = 1000) -> None:
+    def __init__(self, max_finished: int = 1000, *, keyring: Keyring | None = None) -> None:
         if max_finished < 1:
             raise ValueError(f"max_finished is {max_finished}; keep at least 1 finished run.")
-        self._journal = MemoryJournal(max_finished)
+        self._journal = MemoryJournal(max_finished, keyring)
 
     def journal(self) -> Journal:
         """The journal, which works on the same runs as the four methods."""
@@ -90,8 +93,9 @@ class MemoryJournal:
     transactions = None
     leasing = None
 
-    def __init__(self, max_finished: int) -> None:
+    def __init__(self, max_finished: int, keyring: Keyring | None = None) -> None:
         self._max_finished = max_finished
+        self._keyring = keyring
         self._lock = Lock()
         self._tokens = count(1)
         self._logs: dict[str, _Log] = {}
@@ -120,7 +124,7 @@ class MemoryJournal:
             for sequence, row in enumerate(commit.rows, start=expected):
                 if row.sequence != sequence:
                     raise refusals.out_of_order(claim.run_id, log.record.head, row.sequence)
-            log.rows.extend(commit.rows)
+            log.rows.extend(lock_rows(claim.run_id, commit.rows, self._keyring))
             self._record(_after_commit(log.record, commit))
 
     def release(self, claim: Claim) -> None:
@@ -145,7 +149,8 @@ class MemoryJournal:
             log = self._logs.get(run_id)
             if log is None:
                 return []
-            return log.rows[max(first, 0) : None if last is None else max(last + 1, 0)]
+            rows = log.rows[max(first, 0) : None if last is None else max(last + 1, 0)]
+        return unlock_rows(run_id, rows, self._keyring)
 
     async def last_full(self, run_id: str, *, upto: int | None = None) -> int:
         """The sequence of the newest full row at or before `upto`.
@@ -183,7 +188,7 @@ class MemoryJournal:
             record = _after_snapshot(old, checkpoint, row)
             if log is None:
                 log = self._logs[record.run_id] = _Log(record, [])
-            log.rows.append(row)
+            log.rows.append(lock_row(checkpoint.run_id, row, self._keyring))
             self._record(record)
 
     def newest_state(self, run_id: str) -> tuple[RunRecord, list[Row]] | None:
@@ -195,7 +200,8 @@ class MemoryJournal:
             rows = log.rows[_last_full(log, None) :]
             if not rows or rows[-1].sequence != log.record.head:
                 raise refusals.row_damaged(run_id, log.record.head, "is missing")
-            return log.record, rows
+            record = log.record
+        return record, unlock_rows(run_id, rows, self._keyring)
 
     def forget(self, run_id: str) -> None:
         """Drop a run and its rows; unknown ids are fine."""
@@ -216,7 +222,8 @@ class MemoryJournal:
         if opening.start is None:
             raise ValueError(f"Opening {opening.run_id!r} needs a start row to create the run.")
         record = _begun(opening, opening.start, token=next(self._tokens))
-        self._logs[opening.run_id] = _Log(record, [opening.start])
+        start = lock_row(opening.run_id, opening.start, self._keyring)
+        self._logs[opening.run_id] = _Log(record, [start])
         self._finished.pop(opening.run_id, None)
         return _claim(record, opening, previous or RunStatus.QUEUED)
 

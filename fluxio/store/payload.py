@@ -223,7 +223,7 @@ def unsealed_text(run_id: str, row: Row) -> str:
         CorruptCheckpointError: the row is damaged, moved, or newer than this release.
     """
     try:
-        return unseal(row.payload, row.digest, _facts(run_id, row).binding())
+        return unseal(row.payload, row.digest, binding_of(run_id, row))
     except CorruptCheckpointError as problem:
         raise _corrupt(run_id, row, problem.reason) from problem
 
@@ -261,8 +261,9 @@ def open_rows(run_id: str, rows: Sequence[Row]) -> list[Body]:
     return [open_row(run_id, row) for row in rows]
 
 
-def _facts(run_id: str, row: Row) -> RowFacts:
-    return RowFacts(
+def binding_of(run_id: str, row: Row) -> dict[str, str | int | bool | None]:
+    """The facts about a row that its digest covers."""
+    facts = RowFacts(
         run_id=run_id,
         sequence=row.sequence,
         attempt=row.attempt,
@@ -277,6 +278,7 @@ def _facts(run_id: str, row: Row) -> RowFacts:
         duration=row.duration,
         created_at=row.created_at,
     )
+    return facts.binding()
 
 
 def _corrupt(run_id: str, row: Row, reason: str) -> CorruptCheckpointError:

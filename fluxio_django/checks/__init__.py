@@ -15,7 +15,7 @@ from fluxio_django.checks.commits import check_commits
 from fluxio_django.checks.databases import check_database_settings
 from fluxio_django.checks.dispatch import check_dispatcher
 from fluxio_django.checks.settings import check_settings
-from fluxio_django.checks.stores import check_store
+from fluxio_django.checks.stores import check_keyring, check_store
 
 __all__ = ["DATABASE", "SETUP", "register_checks"]
 
@@ -24,6 +24,7 @@ Check = Callable[..., list[CheckMessage]]
 SETUP: tuple[Check, ...] = (
     check_settings,
     check_store,
+    check_keyring,
     check_database_settings,
     check_visibility,
     check_dispatcher,

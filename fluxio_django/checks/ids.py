@@ -20,6 +20,7 @@ class CheckID(Enum):
     UNFIT_DATABASE = "fluxio.E005", "Runs cannot be kept in a database of this kind."
     NO_VISIBILITY = "fluxio.E006", "FLUXIO['VISIBLE_TO'] leads to no function."
     NO_DISPATCHER = "fluxio.E007", "What FLUXIO['DISPATCHER'] needs is not installed."
+    NO_KEYRING = "fluxio.E008", "FLUXIO['KEYRING'] leads to no keys; nothing is stored or read."
 
     UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
     COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."

@@ -1,4 +1,4 @@
-"""Checks of the store that durable pipelines use."""
+"""Checks of the store that durable pipelines use, and of the keys it seals with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage
 
 from fluxio.errors import ConfigurationError
 from fluxio_django.checks.ids import CheckID
-from fluxio_django.conf import default_store
+from fluxio_django.conf import default_store, project_keyring
 
 
 def check_store(app_configs: object, **_: Any) -> list[CheckMessage]:
@@ -19,4 +19,14 @@ def check_store(app_configs: object, **_: Any) -> list[CheckMessage]:
         message, _separator, remedy = str(problem).rpartition(". Use ")
         found = CheckID.NO_STORE.message(f"{message}.", hint=f"Use {remedy}", obj="settings.FLUXIO")
         return [found]
+    return []
+
+
+def check_keyring(app_configs: object, **_: Any) -> list[CheckMessage]:
+    """FLUXIO["KEYRING"] leads to no keys."""
+    try:
+        project_keyring()
+    except ConfigurationError as problem:
+        hint = "Nothing is stored or read until it does. " + str(problem).rpartition(". ")[2]
+        return [CheckID.NO_KEYRING.message(str(problem), hint=hint, obj="settings.FLUXIO")]
     return []

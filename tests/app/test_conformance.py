@@ -8,7 +8,9 @@ from asgiref.sync import SyncToAsync
 from django.contrib.auth.models import Group
 from django.db import connections
 from django.db.models import F
+from django.test import override_settings
 
+from fluxio.codec import Keyring
 from fluxio.testing import conformance
 from fluxio.testing.conformance import Subject
 from fluxio_django import DjangoStore
@@ -17,6 +19,7 @@ from fluxio_django.models import Checkpoint, PipelineVersion, Run
 from fluxio_django.tables import hop
 from tests.core.stores import tally
 
+KEYRING = Keyring(keys={"2026": bytes(range(32))})
 TABLES = (Checkpoint, Run, PipelineVersion, Group)
 
 
@@ -69,9 +72,21 @@ class Fixture:
 def fixture(database: str) -> Iterator[Fixture]:
     """A database, and what the cases ask of it."""
     yield Fixture(database)
-    # Threads with event loops of their own, outside of `async_to_sync`, meet in this one.
+    close_behind(database)
+
+
+@pytest.fixture
+def sealed() -> Iterator[Fixture]:
+    """A database under a keyring, and what the cases ask of it."""
+    with override_settings(FLUXIO={"KEYRING": KEYRING}):
+        yield Fixture("default")
+    close_behind("default")
+
+
+def close_behind(alias: str) -> None:
+    """Close what threads have opened that have event loops of their own: they meet in this one."""
     executor = SyncToAsync.single_thread_executor
-    executor.submit(lambda: connections[database].close()).result()
+    executor.submit(lambda: connections[alias].close()).result()
 
 
 CASES = conformance.cases_for(Fixture("default").subject())
@@ -82,6 +97,19 @@ CASES = conformance.cases_for(Fixture("default").subject())
 async def test_the_django_store_keeps_the_contract(
     fixture: Fixture, topic: str, pytestconfig: pytest.Config
 ) -> None:
+    await keep(fixture, topic, pytestconfig, f"django/{fixture.alias}")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("topic", dict.fromkeys(case.topic for case in CASES))
+async def test_the_encrypted_django_store_keeps_the_contract(
+    sealed: Fixture, topic: str, pytestconfig: pytest.Config
+) -> None:
+    await keep(sealed, topic, pytestconfig, "django, encrypted")
+
+
+async def keep(fixture: Fixture, topic: str, config: pytest.Config, name: str) -> None:
+    """Run the cases of a topic, and clean up after each."""
     broken: list[Exception] = []
     for case in CASES:
         if case.topic != topic:
@@ -92,7 +120,7 @@ async def test_the_django_store_keeps_the_contract(
             problem.add_note(str(case))
             broken.append(problem)
         else:
-            tally.count(pytestconfig, f"django/{fixture.alias}")
+            tally.count(config, name)
         await hop(fixture.clear)
     if broken:
         raise ExceptionGroup(f"{len(broken)} promises of {topic} are broken", broken)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from secrets import token_hex
 from typing import Literal
 
+from fluxio.codec import Keyring
 from fluxio.errors import CheckpointVersionError, StoreError
 from fluxio.program import Manifest
 from fluxio.store import refusals
@@ -18,6 +20,7 @@ from fluxio.store.redis.leasing import RedisLeasing
 from fluxio.store.redis.names import Names
 from fluxio.store.redis.server import Argument, RedisServer
 from fluxio.store.snapshot import record_of, row_from_checkpoint
+from fluxio.store.vault import lock_rows, unlock_rows
 from fluxio.types import RunStatus
 
 
@@ -33,8 +36,14 @@ class RedisJournal:
     transactions = None
 
     def __init__(
-        self, connections: RedisConnections, *, key_prefix: str, ttl: float | None
+        self,
+        connections: RedisConnections,
+        *,
+        key_prefix: str,
+        ttl: float | None,
+        keyring: Callable[[], Keyring | None],
     ) -> None:
+        self._keyring = keyring
         self._server = RedisServer(connections)
         self._names = Names(key_prefix, ttl)
         self._leasing = RedisLeasing(connections, self._names)
@@ -163,7 +172,7 @@ class RedisJournal:
             wire.load_row(run_id, sequence, text)
             for sequence, text in enumerate(found, start=int(begin))
         ]
-        return wire.load_record(run_id, fields), rows
+        return wire.load_record(run_id, fields), unlock_rows(run_id, rows, self._keyring())
 
     async def _refuse(self, opening: Opening, *, busy: bool, fields: list[wire.Answer]) -> None:
         record = wire.load_record(opening.run_id, fields)
@@ -183,7 +192,7 @@ class RedisJournal:
         created: list[Argument] = (
             ["", "", "", ""]
             if start is None
-            else [start.attempt, start.sequence, start.ip, wire.dump_row(start)]
+            else [start.attempt, start.sequence, start.ip, *self._dumped(opening.run_id, [start])]
         )
         return [
             opening.mode.value,
@@ -219,8 +228,11 @@ class RedisJournal:
             commit.rows[0].sequence if commit.rows else "",
             "".join(f"{row.sequence}," for row in commit.rows if row.full),
             commit.rows[-1].version if commit.rows else "",
-            *map(wire.dump_row, commit.rows),
+            *self._dumped(claim.run_id, commit.rows),
         ]
+
+    def _dumped(self, run_id: str, rows: Sequence[Row]) -> list[bytes]:
+        return [wire.dump_row(row) for row in lock_rows(run_id, rows, self._keyring())]
 
     def _snapshot_arguments(self, checkpoint: Checkpoint, old: RunRecord | None) -> list[Argument]:
         told = record_of(checkpoint)
@@ -245,7 +257,7 @@ class RedisJournal:
             "" if old is None else old.head,
             "" if told.status.is_open else "1",
             sequence,
-            wire.dump_row(row),
+            *self._dumped(checkpoint.run_id, [row]),
             *(part for pair in fields.items() for part in pair),
         ]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 from redis.asyncio import Redis
 
+from fluxio.codec import Keyring
 from fluxio.store.base import Checkpoint, CheckpointStore
 from fluxio.store.redis.connections import GivenConnections, RedisConnections, connections_to
 from fluxio.store.redis.journal import RedisJournal
@@ -21,6 +23,7 @@ class RedisStore(CheckpointStore):
         key_prefix: what all keys begin with.
         client: an async client to use instead of `url`; it serves one event loop, and whoever made
             it closes it.
+        keyring: signs or encrypts what is kept.
 
     Raises:
         ValueError: `ttl` is not above 0, or the URL is none.
@@ -32,18 +35,25 @@ class RedisStore(CheckpointStore):
         ttl: float | None = 86400,
         key_prefix: str = "fluxio:checkpoint",
         client: Redis | None = None,
+        *,
+        keyring: Keyring | None = None,
     ) -> None:
         connections = connections_to(url) if client is None else GivenConnections(client)
-        self._keep_in(connections, ttl=ttl, key_prefix=key_prefix)
+        self._keep_in(connections, ttl=ttl, key_prefix=key_prefix, keyring=lambda: keyring)
 
     def _keep_in(
-        self, connections: RedisConnections, *, ttl: float | None, key_prefix: str
+        self,
+        connections: RedisConnections,
+        *,
+        ttl: float | None,
+        key_prefix: str,
+        keyring: Callable[[], Keyring | None],
     ) -> None:
         """Use these connections: for stores that get theirs from elsewhere."""
         if ttl is not None and not ttl > 0:
             raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None for no limit.")
         self._connections = connections
-        self._journal = RedisJournal(connections, key_prefix=key_prefix, ttl=ttl)
+        self._journal = RedisJournal(connections, key_prefix=key_prefix, ttl=ttl, keyring=keyring)
 
     def journal(self) -> RedisJournal:
         """The journal, which works on the same runs as the four methods."""

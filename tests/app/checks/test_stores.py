@@ -12,3 +12,10 @@ def test_e003_a_path_that_leads_to_no_store(path: str) -> None:
         message = found()["fluxio.E003"]
     assert path in message.msg
     assert message.hint.startswith("Use the dotted path of a store")
+
+
+@pytest.mark.parametrize("keyring", ["fluxio.Pipeline", {"2026": "short"}, 3])
+def test_e008_keys_that_lead_nowhere(keyring: object) -> None:
+    with override_settings(FLUXIO={"KEYRING": keyring}):
+        message = found()["fluxio.E008"]
+    assert "Nothing is stored or read until it does" in message.hint

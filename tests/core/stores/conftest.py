@@ -11,6 +11,8 @@ from tests.core.stores import tally
 _STORES = {
     "test_the_memory_store_keeps_the_contract": "memory",
     "test_the_redis_store_keeps_the_contract": "redis",
+    "test_the_encrypted_memory_store_keeps_the_contract": "memory, encrypted",
+    "test_the_encrypted_redis_store_keeps_the_contract": "redis, encrypted",
     "test_a_store_of_four_methods_keeps_the_contract": "toy",
     "test_a_store_with_transactions_keeps_the_contract": "transactional",
 }

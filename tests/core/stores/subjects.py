@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import redis
 
+from fluxio.codec import Keyring
 from fluxio.store.memory import InMemoryStore
 from fluxio.store.redis import RedisStore
 from fluxio.store.redis.wire import dump_row, load_row
@@ -16,9 +17,9 @@ from tests.core.stores.toy import ToyStore, TransactionalStore
 from tests.needs import REDIS
 
 
-def memory() -> Subject:
+def memory(keyring: Keyring | None = None) -> Subject:
     """An empty `InMemoryStore` whose rows can be damaged."""
-    store = InMemoryStore()
+    store = InMemoryStore(keyring=keyring)
 
     async def damage(run_id: str, sequence: int, change: Callable[[str], str | None]) -> None:
         rows = store._journal._logs[run_id].rows
@@ -91,11 +92,11 @@ def redis_store(keys: RedisKeys, **options: object) -> RedisStore:
     return RedisStore(url=REDIS.location, key_prefix=keys.prefix, **options)  # type: ignore[arg-type]
 
 
-def in_redis(keys: RedisKeys) -> Subject:
+def in_redis(keys: RedisKeys, **options: object) -> Subject:
     """An empty `RedisStore`; others on the same data stand for other processes."""
     return Subject(
-        store=redis_store(keys),
+        store=redis_store(keys, **options),
         advance=keys.advance,
-        another=lambda: redis_store(keys),
+        another=lambda: redis_store(keys, **options),
         damage=keys.damage,
     )

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from fluxio.codec import Keyring
 from fluxio.testing import conformance
 from fluxio.testing.conformance import Case
 from tests.core.stores.subjects import RedisKeys, in_redis, memory, toy, transactional
+
+KEYRING = Keyring(keys={"2026": bytes(range(32))})
 
 
 @pytest.fixture
@@ -28,6 +31,17 @@ async def test_the_memory_store_keeps_the_contract(case: Case) -> None:
 @pytest.mark.parametrize("case", conformance.cases_for(in_redis(RedisKeys())))
 async def test_the_redis_store_keeps_the_contract(case: Case, keys: RedisKeys) -> None:
     await case.run(in_redis(keys))
+
+
+@pytest.mark.parametrize("case", conformance.cases_for(memory(KEYRING)))
+async def test_the_encrypted_memory_store_keeps_the_contract(case: Case) -> None:
+    await case.run(memory(KEYRING))
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("case", conformance.cases_for(in_redis(RedisKeys(), keyring=KEYRING)))
+async def test_the_encrypted_redis_store_keeps_the_contract(case: Case, keys: RedisKeys) -> None:
+    await case.run(in_redis(keys, keyring=KEYRING))
 
 
 @pytest.mark.parametrize("case", conformance.cases_for(toy()))
