@@ -18,7 +18,9 @@ from fluxio.codec import DEFAULT_CODEC
 from fluxio.errors import ConfigurationError, CorruptCheckpointError
 from fluxio.store.base import Row
 from fluxio.store.payload import ForgottenBody, reseal_row, unsealed_text
+from fluxio.store.vault import lock_row
 from fluxio.types import RunStatus
+from fluxio_django.conf import project_keyring
 from fluxio_django.faults import surely
 from fluxio_django.records import ROW_FIELDS, row_of, storable
 from fluxio_django.references import FORGOTTEN_NAME, STORED_NAME
@@ -208,7 +210,8 @@ def _mask_row(tables: Tables, trace: Trace, pk: int, row: Row, mask: _Mask) -> b
     body = json.loads(text)
     if not mask.apply(body):
         return False
-    sealed = reseal_row(trace.run_id, row, json.dumps(body, separators=(",", ":")))
+    masked = reseal_row(trace.run_id, row, json.dumps(body, separators=(",", ":")))
+    sealed = lock_row(trace.run_id, masked, project_keyring())
     tables.rows.filter(pk=pk).update(payload=sealed.payload, digest=sealed.digest, size=sealed.size)
     return True
 
@@ -231,14 +234,16 @@ def _rows(tables: Tables, trace: Trace) -> Iterator[tuple[int, Row]]:
 def _referring_rows(tables: Tables, label: str, key: Any) -> Iterator[tuple[int, int]]:
     """Run and sequence of the rows that hold a reference; the text is only searched for first."""
     told = json.dumps({"model": label, "pk": key}, separators=(",", ":"))[:-1] + ","
-    likely = tables.rows.filter(payload__contains=f'{{"{_REFERENCE}":{told}').order_by("pk")
+    likely = tables.rows.order_by("pk")
+    if project_keyring() is None:  # else no database can search them
+        likely = likely.filter(payload__contains=f'{{"{_REFERENCE}":{told}')
     columns = ("pk", "run", "run__run_id", *ROW_FIELDS)
     last = 0
     while batch := list(likely.filter(pk__gt=last).values_list(*columns)[:_ROWS_AT_ONCE]):
         for pk, run, run_id, *values in batch:
             last = pk
-            row = row_of(run_id, values, connections[tables.alias])
             try:
+                row = row_of(run_id, values, connections[tables.alias])
                 text = unsealed_text(run_id, row)
             except CorruptCheckpointError:
                 continue  # nobody can read it, and fluxio_verify tells

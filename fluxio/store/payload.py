@@ -263,7 +263,11 @@ def open_rows(run_id: str, rows: Sequence[Row]) -> list[Body]:
 
 def binding_of(run_id: str, row: Row) -> dict[str, str | int | bool | None]:
     """The facts about a row that its digest covers."""
-    facts = RowFacts(
+    return _facts(run_id, row).binding()
+
+
+def _facts(run_id: str, row: Row) -> RowFacts:
+    return RowFacts(
         run_id=run_id,
         sequence=row.sequence,
         attempt=row.attempt,
@@ -278,7 +282,6 @@ def binding_of(run_id: str, row: Row) -> dict[str, str | int | bool | None]:
         duration=row.duration,
         created_at=row.created_at,
     )
-    return facts.binding()
 
 
 def _corrupt(run_id: str, row: Row, reason: str) -> CorruptCheckpointError:
