@@ -1,5 +1,7 @@
 """Every supported pair of Python and Django; `nox --list` shows them, `nox -s tests` runs them."""
 
+import shutil
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -27,6 +29,8 @@ def install(session: nox.Session, group: str, *requirements: str) -> None:
 def tests(session: nox.Session, django: str) -> None:
     """Run the tests; arguments after `--` go to pytest."""
     install(session, "dev", f"Django~={django}.0")
+    if shutil.which("mariadb_config"):  # the driver is compiled, and this comes with its headers
+        session.install("--group", "mariadb")
     session.run("python", "-m", "pytest", *session.posargs)
     session.run("python", "manage.py", "makemigrations", "--check", "--dry-run")
 
