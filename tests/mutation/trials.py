@@ -28,6 +28,7 @@ filterwarnings = error
 markers =
     redis: needs a Redis server
     soak: the long version of a proof
+    timeout: how long a test may take; nobody watches it here
 """
 
 
