@@ -28,6 +28,7 @@ from fluxio_django.handles import RunHandle
 from fluxio_django.limits import NO_LIMITS, Limits
 from fluxio_django.progress import board
 from fluxio_django.queueing import Order, Wish, enqueue
+from fluxio_django.signals import SignalSender, anybody_listens
 from fluxio_django.store import DjangoStore
 from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables, hop
@@ -302,6 +303,8 @@ class DjangoPipeline(Pipeline):
 
     def _watchers(self, watch: Watchers | None) -> Watchers:
         watchers = super()._watchers(watch)
+        if anybody_listens():
+            watchers = replace(watchers, callbacks=(*watchers.callbacks, SignalSender()))
         if not self.durable or not isinstance(self.checkpoint_store, DjangoStore):
             return watchers
         tables = self.checkpoint_store.tables
@@ -320,7 +323,7 @@ class DjangoPipeline(Pipeline):
     def _never_waits(self, watch: Watchers | None) -> bool:
         blocking = isinstance(self.checkpoint_store, DjangoStore | InMemoryStore | None)
         watched = self.callbacks or (watch is not None and (watch.callbacks or watch.chunks))
-        return blocking and not watched and self._plain
+        return blocking and not watched and not anybody_listens() and self._plain
 
     @cached_property
     def _plain(self) -> bool:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
+
+from fluxio.types import RunStatus
 from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
@@ -15,6 +18,7 @@ from fluxio_django.limits import Limits, gated_pipelines, limits_of
 from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun
 from fluxio_django.retention import gardener
+from fluxio_django.signals import send_ended
 from fluxio_django.tables import Tables
 
 if TYPE_CHECKING:
@@ -115,9 +119,7 @@ def hand_over(tables: Tables, due: RunQuerySet[Any] | None = None) -> int:
 
 def bury_dead(tables: Tables, seen: SeenRun) -> bool:
     """Give up a run that lost its worker too often, whose last owner is gone for certain."""
-    return surely(
-        tables.alias, lambda: tables.runs.bury(seen, _reason(seen), owner_is_dead=seen.held)
-    )
+    return surely(tables.alias, partial(_bury, tables, seen, owner_is_dead=seen.held))
 
 
 def queue_states(tables: Tables, known: Sequence[str]) -> list[QueueState]:
@@ -145,8 +147,13 @@ def bury(using: str | None = None, *, limit: int = _AT_ONCE) -> list[SeenRun]:
     return [seen for seen in hopeless if surely(tables.alias, partial(_bury, tables, seen))]
 
 
-def _bury(tables: Tables, seen: SeenRun) -> bool:
-    return tables.runs.bury(seen, _reason(seen))
+def _bury(tables: Tables, seen: SeenRun, *, owner_is_dead: bool = False) -> bool:
+    buried = tables.runs.bury(seen, _reason(seen), owner_is_dead=owner_is_dead)
+    if buried:
+        record = seen.record
+        tell = partial(send_ended, record.run_id, record.pipeline, RunStatus.DEAD)
+        transaction.on_commit(tell, using=tables.alias)
+    return buried
 
 
 def _lapsed(using: str | None, *, given_up: bool, limit: int) -> list[SeenRun]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, transaction
 from django.db.models import QuerySet
 
 from fluxio.context import Context, FinalContext
@@ -45,6 +45,7 @@ from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.registry import pipelines
 from fluxio_django.retention import Due, Pruned
 from fluxio_django.rights import Right
+from fluxio_django.signals import send_ended
 from fluxio_django.subjects import about
 from fluxio_django.tables import Tables
 
@@ -283,9 +284,12 @@ def cancel(run_id: str, reason: str = "") -> RunStatus:
         UnknownRunError: there is none.
         RunEndedError: it has ended already.
     """
-    find_run(run_id)
-    tables = Tables(database())
-    return surely(tables.alias, partial(_cancel, tables, run_id, reason))
+    run, tables = find_run(run_id), Tables(database())
+    status = surely(tables.alias, partial(_cancel, tables, run_id, reason))
+    if status is RunStatus.CANCELLED:
+        tell = partial(send_ended, run_id, run.pipeline, status)
+        transaction.on_commit(tell, using=tables.alias)
+    return status
 
 
 def _requeue(tables: Tables, run_id: str) -> list[Ticket]:

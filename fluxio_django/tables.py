@@ -99,3 +99,10 @@ async def hop(
     if not in_loop():
         return function(*args, **kwargs)
     return await sync_to_async(function, thread_sensitive=True)(*args, **kwargs)
+
+
+def let_go() -> None:
+    """Close the connections of this thread, which waits now; not in the middle of a transaction."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()

@@ -14,6 +14,9 @@ from fluxio_django.checks.access import check_visibility
 from fluxio_django.checks.commits import check_commits
 from fluxio_django.checks.databases import check_database_settings
 from fluxio_django.checks.dispatch import check_dispatcher
+from fluxio_django.checks.pipelines import check_open_pipelines, check_pipelines
+from fluxio_django.checks.servers import check_servers
+from fluxio_django.checks.serving import check_serving
 from fluxio_django.checks.settings import check_settings
 from fluxio_django.checks.stores import check_keyring, check_store
 
@@ -22,6 +25,9 @@ __all__ = ["DATABASE", "SETUP", "register_checks"]
 Check = Callable[..., list[CheckMessage]]
 
 SETUP: tuple[Check, ...] = (
+    check_pipelines,
+    check_open_pipelines,
+    check_serving,
     check_settings,
     check_store,
     check_keyring,
@@ -29,7 +35,7 @@ SETUP: tuple[Check, ...] = (
     check_visibility,
     check_dispatcher,
 )
-DATABASE: tuple[Check, ...] = (check_commits,)
+DATABASE: tuple[Check, ...] = (check_commits, check_servers)
 
 
 def register_checks() -> None:

@@ -32,4 +32,17 @@ def check_database_settings(app_configs: object, **_: Any) -> list[CheckMessage]
                 obj="settings.FLUXIO",
             )
         ]
-    return []
+    return _shared_sqlite(alias, connection.vendor)
+
+
+def _shared_sqlite(alias: str, vendor: str) -> list[CheckMessage]:
+    if vendor != "sqlite" or settings().dispatcher not in ("celery", "tasks"):
+        return []
+    return [
+        CheckID.SHARED_SQLITE.message(
+            f"Runs are kept in SQLite database {alias!r} and executed by workers in other "
+            "processes: only one of them can write at a time.",
+            hint="Use PostgreSQL, MariaDB or MySQL, or FLUXIO['DISPATCHER'] = 'inline'.",
+            obj="settings.FLUXIO",
+        )
+    ]

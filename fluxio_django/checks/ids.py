@@ -21,12 +21,24 @@ class CheckID(Enum):
     NO_VISIBILITY = "fluxio.E006", "FLUXIO['VISIBLE_TO'] leads to no function."
     NO_DISPATCHER = "fluxio.E007", "What FLUXIO['DISPATCHER'] needs is not installed."
     NO_KEYRING = "fluxio.E008", "FLUXIO['KEYRING'] leads to no keys; nothing is stored or read."
+    BROKEN_PIPELINE = "fluxio.E009", "A registered pipeline cannot be built."
+    UNQUEUEABLE = "fluxio.E010", "FLUXIO['VIEWS'] starts a pipeline whose runs cannot be queued."
 
     UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
     COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."
     SHORT_VISIBILITY = "fluxio.W003", "Redis delivers a message again while its stage may run."
     PICKLED_MESSAGES = "fluxio.W004", "Celery accepts pickled messages."
     NO_BROKER = "fluxio.W005", "FLUXIO['DISPATCHER'] is 'celery', but Celery has no broker."
+    SHARED_SQLITE = "fluxio.W006", "Workers in other processes share a SQLite file."
+    MEMORY_STORE = "fluxio.W007", "A durable pipeline keeps its runs in the memory of a process."
+    UNKNOWN_OPENING = "fluxio.W008", "FLUXIO['VIEWS'] opens a pipeline that is not registered."
+    LASTING_CONNECTIONS = "fluxio.W009", "CONN_MAX_AGE is set, and the project has ASGI views."
+    UNREACHABLE_VIEWS = "fluxio.W010", "FLUXIO['VIEWS'] is set, but the views have no addresses."
+    NOBODY_SIGNED_IN = "fluxio.W011", "FLUXIO['VIEWS'] is set, but nobody can be signed in."
+    UNCOUNTED_STARTS = "fluxio.W012", "FLUXIO['START_RATE'] is counted in each process alone."
+    UNMIGRATED = "fluxio.W013", "Migrations of fluxio_django are not applied."
+    LOOSE_COLLATION = "fluxio.W014", "A column that has to compare bytes does not."
+    FORGETFUL_REDIS = "fluxio.W015", "The Redis that keeps runs throws keys away when it is full."
 
     def __init__(self, id: str, says: str) -> None:
         self.id = id

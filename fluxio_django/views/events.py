@@ -23,13 +23,13 @@ from fluxio.runtime.environment import default_environment
 from fluxio.types import RunStatus
 from fluxio_django.conf import settings
 from fluxio_django.rights import Right, has_right
-from fluxio_django.tables import hop
+from fluxio_django.tables import hop, let_go
 from fluxio_django.views import bodies, representation, sse
 from fluxio_django.views.access import find, signed_in
 from fluxio_django.views.endpoint import Endpoint
 from fluxio_django.views.problems import Problem
 from fluxio_django.views.slots import slots
-from fluxio_django.views.tower import Seat, Sighting, Watchtower, let_go, look_at, tower
+from fluxio_django.views.tower import Seat, Sighting, Watchtower, look_at, tower
 
 SECONDS_BETWEEN_BEATS = 15.0
 SECONDS_BETWEEN_LOOKS_UNDER_WSGI = 1.0

@@ -13,8 +13,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
 from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.streaming import BUFFERED_CHUNKS
-from fluxio_django.tables import hop
-from fluxio_django.views.tower import let_go
+from fluxio_django.tables import hop, let_go
 
 Start = Callable[[ChunkSink], Awaitable[Any]]
 

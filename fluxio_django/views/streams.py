@@ -20,13 +20,12 @@ from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.environment import default_environment
 from fluxio.runtime.runs import Watchers
 from fluxio_django.pipeline import DjangoPipeline
-from fluxio_django.tables import hop
+from fluxio_django.tables import hop, let_go
 from fluxio_django.values import json_value
 from fluxio_django.views import sse
 from fluxio_django.views.problems import Problem
 from fluxio_django.views.relay import Leaving, Relay, RunIsOver, Start
 from fluxio_django.views.slots import slots
-from fluxio_django.views.tower import let_go
 
 logger = logging.getLogger("fluxio.views")
 

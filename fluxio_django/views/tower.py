@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from django.db import Error, connections
+from django.db import Error
 
 from fluxio.runtime.environment import default_environment
 from fluxio_django import services
 from fluxio_django.models import Run
-from fluxio_django.tables import hop
+from fluxio_django.tables import hop, let_go
 
 logger = logging.getLogger("fluxio.views")
 
@@ -134,13 +134,6 @@ class Watchtower:
         for run_id in watched:
             for seat in list(self._seats.get(run_id, ())):
                 seat.tell(seen.get(run_id, Sighting(None)))
-
-
-def let_go() -> None:
-    """Close the connections of this thread, which waits now; not in the middle of a transaction."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 _towers: WeakKeyDictionary[asyncio.AbstractEventLoop, Watchtower] = WeakKeyDictionary()

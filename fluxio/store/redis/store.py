@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Self
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from fluxio.codec import Keyring
+from fluxio.errors import StoreError
 from fluxio.store.base import Checkpoint, CheckpointStore
 from fluxio.store.redis.connections import GivenConnections, RedisConnections, connections_to
 from fluxio.store.redis.journal import RedisJournal
@@ -58,6 +60,21 @@ class RedisStore(CheckpointStore):
     def journal(self) -> RedisJournal:
         """The journal, which works on the same runs as the four methods."""
         return self._journal
+
+    def eviction_policy(self) -> str:
+        """What the server does when its memory is full; "" where it does not say; blocks.
+
+        Anything but "noeviction" can lose recorded steps.
+
+        Raises:
+            StoreError: the server does not answer, or may not be asked.
+        """
+        try:
+            found = self._connections.blocking_client().config_get("maxmemory-policy")
+        except RedisError as problem:
+            raise StoreError(f"Redis does not tell its maxmemory-policy: {problem}") from problem
+        policies: dict[str, str] = found  # type: ignore[assignment]
+        return str(policies.get("maxmemory-policy", ""))
 
     async def save(self, checkpoint: Checkpoint) -> None:
         """Append the whole state to the run's log, beginning it where the run is unknown.

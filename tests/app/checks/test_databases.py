@@ -18,3 +18,11 @@ def test_e005_a_kind_of_database_that_cannot_keep_runs(monkeypatch: pytest.Monke
     monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
     with override_settings(FLUXIO={"DATABASE": "default"}):
         assert "PostgreSQL" in found(tags=["fluxio"])["fluxio.E005"].hint
+
+
+@pytest.mark.parametrize("dispatcher", ["celery", "tasks"])
+def test_w006_workers_in_other_processes_that_share_a_file(dispatcher: str) -> None:
+    with override_settings(FLUXIO={"DISPATCHER": dispatcher}):
+        assert "PostgreSQL" in found()["fluxio.W006"].hint
+    with override_settings(FLUXIO={"DISPATCHER": "inline"}):
+        assert "fluxio.W006" not in found()

@@ -44,7 +44,7 @@ def test_e007_what_the_dispatcher_needs_is_not_installed(
 
 def test_a_celery_that_is_set_up_well_has_nothing_to_be_told(celery: Celery) -> None:
     with CELERY:
-        assert found() == {}
+        assert set(found()) == {"fluxio.W006"}  # the tests keep their runs in SQLite
 
 
 def test_w003_redis_delivers_again_while_a_stage_may_still_run(celery: Celery) -> None:
