@@ -16,6 +16,7 @@ class Right(StrEnum):
     DIFF = "diff_run"
     VALUES = "view_context"
     FORCE = "force_version"
+    PRUNE = "delete_run"
 
     @property
     def permission(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import router, transaction
+from django.db.models import Model
 from django.http import HttpRequest
 
 from fluxio_django import services
@@ -36,15 +37,22 @@ class TrailEntry:
 
 
 @contextmanager
+def together() -> Iterator[None]:
+    """A transaction where runs are and where the trail is, which may be two databases."""
+    with (
+        transaction.atomic(using=services.database()),
+        transaction.atomic(using=_database()),
+    ):
+        yield
+
+
+@contextmanager
 def alone_with(keys: Sequence[int]) -> Iterator[None]:
     """A transaction for entries about runs, and for what they tell of.
 
     Two submissions of one form meet here: the second waits, then finds the entries of the first.
     """
-    with (
-        transaction.atomic(using=services.database()),
-        transaction.atomic(using=_database()),
-    ):
+    with together():
         locked = Run.objects.using(services.database()).select_for_update()
         list(locked.filter(pk__in=keys).order_by("pk").values_list("pk"))
         yield
@@ -54,14 +62,14 @@ def _database() -> str:
     return router.db_for_write(LogEntry)
 
 
-def is_used(request: HttpRequest, number: str, run: Run) -> bool:
-    """Whether a confirmation of this user has been carried out for a run.
+def is_used(request: HttpRequest, number: str, about: Model) -> bool:
+    """Whether a confirmation of this user has been carried out for a record.
 
     Locks what it finds, so that it sees the newest entries even inside a transaction that began
     before they were written.
     """
     entries = LogEntry.objects.using(_database()).select_for_update()
-    mine = entries.filter(**_of(run), user=request.user.pk)
+    mine = entries.filter(**_of(about), user=request.user.pk)
     return bool(mine.filter(change_message__contains=f"[{number}]").values_list("pk"))
 
 
@@ -75,9 +83,9 @@ def trail(run: Run) -> Sequence[TrailEntry]:
     return [_trail_entry(entry) for entry in entries]
 
 
-def _of(run: Run) -> dict[str, object]:
-    kind = ContentType.objects.get_for_model(run, for_concrete_model=False)
-    return {"content_type": kind, "object_id": str(run.pk)}
+def _of(about: Model) -> dict[str, object]:
+    kind = ContentType.objects.get_for_model(about, for_concrete_model=False)
+    return {"content_type": kind, "object_id": str(about.pk)}
 
 
 def _trail_entry(entry: LogEntry) -> TrailEntry:

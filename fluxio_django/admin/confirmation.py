@@ -19,16 +19,17 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from fluxio.errors import FluxioError
 from fluxio_django import services
 from fluxio_django.admin import audit, nonce
 from fluxio_django.admin.asked import keys_in
 from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
-from fluxio_django.admin.operations import FORK, Operation, Order
+from fluxio_django.admin.operations import FORCE, FORK, Operation, Order
 from fluxio_django.admin.page import ShownState, state_at
 from fluxio_django.admin.standing import Standing, reached_steps, standing_of, unreadable
 from fluxio_django.admin.status import Badge, badge_of
-from fluxio_django.deeds import Deed
+from fluxio_django.deeds import Deed, origin
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
@@ -48,6 +49,11 @@ class Candidate:
     badge: Badge
     refusal: str
     effect: str
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether it goes on only because somebody decides so, for the code has changed."""
+        return not self.refusal and self.standing.drift is not None
 
     @property
     def step(self) -> str:
@@ -76,13 +82,18 @@ class ConfirmationView:
         """
         if request.method not in ("GET", "HEAD", "POST"):
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-        candidates = self._candidates(self._chosen(request))
+        candidates = self._candidates(request, self._chosen(request))
         if request.method != "POST":
             return self._page(request, candidates, self._form(request, candidates))
         form = self._form(request, candidates, data=request.POST)
         if not form.is_valid():
             return self._page(request, candidates, form)
-        return self._act(request, [candidate.run for candidate in candidates], form)
+        try:
+            return self._act(request, candidates, form)
+        except FluxioError as problem:
+            # The transaction is rolled back by now, with the entries for the trail.
+            reason = printable(str(problem.args[0] if problem.args else problem))
+            return self._turned_away(request, [each.run for each in candidates], reason)
 
     # --- who, and whether
 
@@ -100,14 +111,17 @@ class ConfirmationView:
             raise PermissionDenied
         return runs
 
-    def _candidates(self, runs: Sequence[Run]) -> list[Candidate]:
-        standings = [standing_of(run) for run in runs]
+    def _candidates(self, request: HttpRequest, runs: Sequence[Run]) -> list[Candidate]:
+        # Of many, those that other code recorded are left out without asking each for its log.
+        alone = len(runs) == 1
+        forced = alone and self._admin.may_force(request)
+        standings = [standing_of(run, thorough=alone) for run in runs]
         return [
             Candidate(
                 standing=standing,
                 badge=badge_of(standing.run),
-                refusal=self._operation.refusal(standing),
-                effect=self._operation.effect(standing.run),
+                refusal=self._operation.refusal(standing, forced),
+                effect=self._operation.effect(standing),
             )
             for standing in standings
         ]
@@ -117,11 +131,13 @@ class ConfirmationView:
     def _form(
         self, request: HttpRequest, candidates: Sequence[Candidate], data: Any = None
     ) -> ReasonForm:
+        only = candidates[0] if len(candidates) == 1 else None
+        drifted = only is not None and only.is_forced
         if not issubclass(self._operation.form, StepForm):
-            return self._operation.form(data)
-        steps = _step_choices(candidates[0].standing) if len(candidates) == 1 else ()
+            return self._operation.form(data, drifted=drifted)
+        steps = _step_choices(only.standing) if only is not None else ()
         initial = {"from_step": request.GET.get("from_step", "")}
-        return self._operation.form(data, initial=initial, steps=steps)
+        return self._operation.form(data, initial=initial, steps=steps, drifted=drifted)
 
     def _page(
         self, request: HttpRequest, candidates: Sequence[Candidate], form: ReasonForm
@@ -160,17 +176,21 @@ class ConfirmationView:
         if self._operation is not FORK or not self._admin.may(request, Right.VALUES, only.run):
             return None
         step = request.GET.get("from_step") or None
+        if only.is_forced or self._operation.begins is None:
+            return None
         return state_at(only.run, self._operation.begins(only.run, step))
 
     # --- acting
 
-    def _act(self, request: HttpRequest, runs: Sequence[Run], form: ReasonForm) -> HttpResponse:
+    def _act(
+        self, request: HttpRequest, shown: Sequence[Candidate], form: ReasonForm
+    ) -> HttpResponse:
+        runs = [candidate.run for candidate in shown]
         try:
             confirmed = nonce.read(request, self._operation.name)
         except nonce.StaleConfirmationError:
             return self._turned_away(request, runs, _("The page was too old. Look again."))
-        step = form.cleaned_data.get("from_step")
-        damaged = {run.pk: unreadable(run, self._operation.begins(run, step)) for run in runs}
+        damaged = {each.run.pk: self._damage(each, form) for each in shown}
         if len(runs) == 1 and damaged[runs[0].pk]:
             return self._turned_away(request, runs, damaged[runs[0].pk])
         keys = sorted(damaged)
@@ -182,21 +202,37 @@ class ConfirmationView:
                 return self._turned_away(
                     request, runs, _("The run has moved on since the page was shown. Look again.")
                 )
-            candidates = self._candidates(fresh)
+            candidates = self._candidates(request, fresh)
             if len(candidates) == 1 and candidates[0].refusal:
                 return self._turned_away(request, runs, candidates[0].refusal)
             orders = [
-                self._hand_over(request, candidate.run, form, confirmed.number)
+                self._hand_over(request, candidate, form, confirmed.number)
                 for candidate in candidates
                 if not candidate.refusal and not damaged[candidate.run.pk]
             ]
         return self._done(request, runs, orders)
 
-    def _hand_over(self, request: HttpRequest, run: Run, form: ReasonForm, number: str) -> Order:
-        order = self._operation.order(run, form.cleaned_data)
-        deed = Deed(summary=order.summary, reason=form.cleaned_data["reason"], number=number)
+    def _damage(self, candidate: Candidate, form: ReasonForm) -> str:
+        """Why the state that a run would begin with cannot be read, or ""."""
+        if self._operation.begins is None:
+            return ""
+        step = None if candidate.is_forced else form.cleaned_data.get("from_step")
+        return unreadable(candidate.run, self._operation.begins(candidate.run, step))
+
+    def _hand_over(
+        self, request: HttpRequest, candidate: Candidate, form: ReasonForm, number: str
+    ) -> Order:
+        run, reason = candidate.run, form.cleaned_data["reason"]
+        cleaned = dict(form.cleaned_data)
+        if candidate.is_forced:
+            cleaned[FORCE] = services.forced_by(request.user, reason, origin(request))
+        order = self._operation.order(run, cleaned)
+        deed = Deed(summary=order.summary, reason=reason, number=number)
         self._admin.log_change(request, run, deed.message(request))
-        services.launch(order.work, run_id=order.run_id)
+        if self._operation.at_once:
+            order.work()
+        else:
+            services.launch(order.work, run_id=order.run_id)
         return order
 
     def _turned_away(self, request: HttpRequest, runs: Sequence[Run], why: str) -> HttpResponse:
@@ -219,7 +255,9 @@ class ConfirmationView:
                 )
                 % left_out,
             )
-        return HttpResponseRedirect(self._back(runs))
+        # What is gone has no page any more.
+        gone = any(order.is_last for order in orders)
+        return HttpResponseRedirect(self._back(() if gone else runs))
 
     def _success(self, runs: Sequence[Run], orders: Sequence[Order]) -> str:
         if len(orders) > 1:
@@ -228,6 +266,8 @@ class ConfirmationView:
                 "count": len(orders),
             }
         order = orders[0]
+        if order.is_last:
+            return f"{self._operation.done} {order.run_id}."
         if order.run_id in {run.run_id for run in runs}:
             address = self._back([run for run in runs if run.run_id == order.run_id])
         else:

@@ -25,7 +25,7 @@ DIFFERENCES, ALL = "differences", "all"
 
 
 class ReasonForm(forms.Form):
-    """Why something is done."""
+    """Why something is done; `drifted` asks whether that is meant, though the code has changed."""
 
     reason = forms.CharField(
         label=_("Reason"),
@@ -33,6 +33,17 @@ class ReasonForm(forms.Form):
         widget=AdminTextInputWidget(attrs={"autocomplete": "off"}),
         help_text=_("Kept in the audit trail, with your name and address."),
     )
+
+    def __init__(self, *args: Any, drifted: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if drifted:
+            self.fields["force"] = forms.BooleanField(
+                label=_("Go on although the code has changed"),
+                help_text=_(
+                    "What is recorded was made by other code. Your name, your address and the "
+                    "reason are kept in the log of the run."
+                ),
+            )
 
     def clean_reason(self) -> str:
         """The reason on one line."""
@@ -48,6 +59,7 @@ class StepForm(ReasonForm):
 
     def __init__(self, *args: Any, steps: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.order_fields([*self.field_order, "force"])
         if not steps:
             del self.fields["from_step"]
             return

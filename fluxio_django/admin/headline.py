@@ -35,6 +35,8 @@ def headline_of(run: Run) -> str:
             return _("Succeeded in %(took)s, %(ago)s.") % facts
         case RunStatus.FAILED:
             return _failure(run) % facts
+        case RunStatus.RUNNING if run.cancel_requested_at is not None:
+            return _("Asked to stop, at step %(step)s after %(took)s.") % facts
         case RunStatus.RUNNING:
             return _("Running for %(took)s, now at step %(step)s.") % facts
         case RunStatus.QUEUED:

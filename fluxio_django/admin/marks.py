@@ -72,10 +72,10 @@ def marks_of(standing: Standing) -> Mapping[str, Mark]:
 
 def _before_the_first(standing: Standing, marks: Mapping[str, Mark]) -> set[str]:
     """The steps that the program has before the first one of the newest attempt."""
-    if standing.pipeline is None:
+    if standing.same_code is None:
         return set()
     before: set[str] = set()
-    for call in standing.pipeline.compiled.calls:
+    for call in standing.same_code.compiled.calls:
         if call.key in marks:
             return before
         before.add(call.key)

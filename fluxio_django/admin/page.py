@@ -98,6 +98,7 @@ class RunPage:
     tools: Sequence[Tool]
     refusals: Sequence[str]
     drift: Drift | None
+    passage: str
     facts: Sequence[Fact]
     with_values: bool
     state: ShownState | None
@@ -139,13 +140,14 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
             if tool.refusal
         ],
         drift=standing.drift,
+        passage=standing.passage,
         facts=list(_facts(model_admin, request, run)),
         with_values=presenter.with_values,
         state=_state(run, log) if presenter.with_values else None,
         state_address=model_admin.address("run_state", run=run.pk),
         with_origins=log.whole is not None,
         picture=picture,
-        too_large_to_draw=standing.pipeline is not None and picture is None,
+        too_large_to_draw=standing.same_code is not None and picture is None,
         timeline=timeline_of(standing, log),
         rows=rows,
         with_tools=any(row.tools for row in rows),
@@ -160,13 +162,14 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
 
 
 def _picture(model_admin: RunAdmin, standing: Standing) -> Picture | None:
-    if standing.pipeline is None:
+    code = standing.same_code
+    if code is None:
         return None
 
     def row_of(key: str, mark: Mark) -> str:
         return "" if mark.row is None else model_admin.address("checkpoint_change", mark.row)
 
-    return picture_of(standing.pipeline.compiled, marks_of(standing), row_of)
+    return picture_of(code.compiled, marks_of(standing), row_of)
 
 
 def _first_row(request: HttpRequest) -> int | None:
@@ -180,15 +183,17 @@ def _rows_address(model_admin: RunAdmin, run: Run, first: int | None) -> str:
 
 def _tools(model_admin: RunAdmin, request: HttpRequest, standing: Standing) -> list[Tool]:
     run = standing.run
+    forced = model_admin.may_force(request)
     tools = [
         Tool(
             name=operation.name,
             text=str(operation.title),
             address=model_admin.address(f"run_{operation.name}", run=run.pk),
-            refusal=operation.refusal(standing),
+            refusal=operation.refusal(standing, forced),
         )
         for operation in OPERATIONS
         if model_admin.may(request, operation.right, run)
+        and not (operation.is_occasional and operation.refusal(standing, forced))
     ]
     if model_admin.may(request, Right.DIFF, run):
         address = model_admin.address("run_diff", run=run.pk)
@@ -201,6 +206,11 @@ def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fa
     yield _version(model_admin, request, run)
     yield Fact(label=_("Step"), text=printable(run.step) or NOTHING)
     yield Fact(label=_("Attempts"), text=str(run.attempt))
+    yield Fact(label=_("Queue"), text=run.queue)
+    if run.held_back:
+        yield Fact(label=_("Held back"), text=printable(run.held_back))
+    if run.cancel_requested_at is not None:
+        yield Fact(label=_("Asked to stop"), text=time_text(run.cancel_requested_at))
     yield Fact(label=_("Created"), text=time_text(run.created_at))
     yield Fact(label=_("Started"), text=time_text(run.started_at) or NOTHING)
     yield Fact(label=_("Finished"), text=time_text(run.finished_at) or NOTHING)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
+from fluxio_django import services
 from fluxio_django.admin.measures import printable
-from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
 
 
@@ -22,10 +22,9 @@ class ShownProgress:
 
 def progress_of(run: Run) -> ShownProgress | None:
     """What the current stage of a running run told; None where it has told nothing yet."""
-    done, told = run.progress_done, run.progress_at
-    if run.status != RunStatus.RUNNING or done is None or told is None or told < run.updated_at:
+    told = services.progress(run)
+    if told is None:
         return None
-    total = run.progress_total if run.progress_total and run.progress_total > 0 else None
+    done, total = told.done, told.total if told.total and told.total > 0 else None
     text = _("%(done)d of %(total)d") % {"done": done, "total": total} if total else str(done)
-    note = printable(run.progress_note)
-    return ShownProgress(done=done, total=total, text=f"{text} {note}".rstrip())
+    return ShownProgress(done=done, total=total, text=f"{text} {printable(told.note)}".rstrip())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.forms import Media
 from django.http import Http404, HttpRequest
+from django.urls import reverse
 
 from fluxio_django import services
 from fluxio_django.admin.measures import NOTHING
@@ -25,6 +27,12 @@ else:
 
         def __class_getitem__(cls, item: object) -> type:
             return cls
+
+
+def address(site: admin.AdminSite, name: str, *keys: Any, **query: Any) -> str:
+    """The address of one of our pages in an admin site."""
+    found = reverse(f"admin:fluxio_django_{name}", args=keys, current_app=site.name)
+    return f"{found}?{urlencode(query, doseq=True)}" if query else found
 
 
 class ReadOnlyAdmin(ModelAdmin[AnyModel]):

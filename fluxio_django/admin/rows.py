@@ -95,7 +95,7 @@ class RowPresenter:
         self._tools = [
             operation
             for operation in (REPLAY, FORK)
-            if not operation.refusal(standing)
+            if not operation.refusal(standing, False)
             and model_admin.may(request, operation.right, standing.run)
         ]
 

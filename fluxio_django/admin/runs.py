@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
@@ -28,11 +27,21 @@ from fluxio_django.admin.filters import (
 from fluxio_django.admin.keyset import NEWEST_FIRST
 from fluxio_django.admin.listing import SUBJECT, RunChangeList
 from fluxio_django.admin.measures import NOTHING, age_text, printable, run_duration_text, time_text
-from fluxio_django.admin.operations import FORK, OPERATIONS, REPLAY, RESUME, Operation
+from fluxio_django.admin.operations import (
+    CANCEL,
+    FORK,
+    OPERATIONS,
+    PRUNE,
+    REPLAY,
+    REQUEUE,
+    RESUME,
+    Operation,
+)
 from fluxio_django.admin.page import run_page
 from fluxio_django.admin.progress import progress_of
 from fluxio_django.admin.pulse import PulseView
-from fluxio_django.admin.readonly import ReadOnlyAdmin
+from fluxio_django.admin.readonly import ReadOnlyAdmin, address
+from fluxio_django.admin.redrive import RedriveView
 from fluxio_django.admin.rights import holds
 from fluxio_django.admin.status import badge_of
 from fluxio_django.admin.subjects import Subject
@@ -85,13 +94,25 @@ class RunAdmin(ReadOnlyAdmin[Run]):
     search_fields = ["run_id"]
     search_help_text = _("Search by run id, or by how it begins")
     ordering = NEWEST_FIRST
-    actions = ["resume_selected", "replay_selected", "fork_selected", "diff_selected"]
+    actions = [
+        "resume_selected",
+        "replay_selected",
+        "fork_selected",
+        "requeue_selected",
+        "cancel_selected",
+        "prune_selected",
+        "diff_selected",
+    ]
 
     # --- rights
 
     def may(self, request: HttpRequest, right: Right, run: Run | None = None) -> bool:
         """Whether the user may see runs, or this one, and has the right for it."""
         return self.has_view_permission(request, run) and holds(request, right, run)
+
+    def may_force(self, request: HttpRequest) -> bool:
+        """Whether the user may have a run go on whatever version recorded it."""
+        return self.may(request, Right.FORCE) and request.user.has_perm(Right.FORCE.permission)
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
         """Whether the user may resume runs."""
@@ -104,6 +125,14 @@ class RunAdmin(ReadOnlyAdmin[Run]):
     def has_fork_permission(self, request: HttpRequest) -> bool:
         """Whether the user may fork runs."""
         return self.may(request, Right.FORK)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may cancel runs."""
+        return self.may(request, Right.CANCEL)
+
+    def has_prune_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may delete runs that have ended."""
+        return self.may(request, Right.PRUNE)
 
     def has_diff_permission(self, request: HttpRequest) -> bool:
         """Whether the user may compare runs."""
@@ -155,6 +184,7 @@ class RunAdmin(ReadOnlyAdmin[Run]):
             (operation.name, ConfirmationView(self, operation)) for operation in OPERATIONS
         ]
         views.append(("diff", ComparisonView(self)))
+        views.append(("redrive", RedriveView(self)))
         views.append(("pulse", PulseView(self)))
         views.append(("state", TravelView(self)))
         own = [
@@ -169,8 +199,7 @@ class RunAdmin(ReadOnlyAdmin[Run]):
 
     def address(self, name: str, *keys: Any, **query: Any) -> str:
         """The address of one of our pages in this admin site."""
-        found = reverse(f"admin:fluxio_django_{name}", args=keys, current_app=self.admin_site.name)
-        return f"{found}?{urlencode(query, doseq=True)}" if query else found
+        return address(self.admin_site, name, *keys, **query)
 
     # --- pages
 
@@ -200,9 +229,19 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         context = {
             "title": _("Runs"),
             "figures": partial(summary_of, self, request),
+            "redrive": self._redrive(request),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
+
+    def _redrive(self, request: HttpRequest) -> str:
+        """Where all failed runs of the chosen pipeline are requeued, for those who may."""
+        pipeline, status = request.GET.get("pipeline"), request.GET.get("status")
+        if not pipeline or status not in ("failed", "dead"):
+            return ""
+        if not self.has_resume_permission(request):
+            return ""
+        return self.address("run_redrive", pipeline=pipeline, status=status)
 
     # --- columns
 
@@ -277,6 +316,23 @@ class RunAdmin(ReadOnlyAdmin[Run]):
     def fork_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """Begin a new run with the state of one."""
         return self._lead_to(request, FORK, queryset)
+
+    @admin.action(description=_("Requeue selected runs"), permissions=["resume"])
+    def requeue_selected(
+        self, request: HttpRequest, queryset: QuerySet[Run]
+    ) -> HttpResponse | None:
+        """Have workers go on with runs."""
+        return self._lead_to(request, REQUEUE, queryset)
+
+    @admin.action(description=_("Cancel selected runs"), permissions=["cancel"])
+    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """End runs, or ask their workers to."""
+        return self._lead_to(request, CANCEL, queryset)
+
+    @admin.action(description=_("Delete selected runs"), permissions=["prune"])
+    def prune_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Delete runs that have ended."""
+        return self._lead_to(request, PRUNE, queryset)
 
     @admin.action(description=_("Compare two selected runs"), permissions=["diff"])
     def diff_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from fluxio import Context, Pipeline, stage
 from fluxio_django import pipelines, register
@@ -64,6 +65,16 @@ class Shop:
         run = self.buy(run_id, **values)
         self.declines = False
         return run
+
+    def change_last_stage(self, **options: Any) -> None:
+        """Register code of which only the last stage is another one."""
+
+        @stage(version="2")
+        def ship(ctx: Context) -> Context:
+            return ctx.set("parcel", "another parcel")
+
+        pipelines.remove(CHECKOUT)
+        register(CHECKOUT, Pipeline([*self.nodes()[:2], ship], durable=True, **options))
 
     def change_code(self) -> None:
         """Register other code under the same name, as a deployment would."""
