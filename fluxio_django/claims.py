@@ -15,7 +15,7 @@ from fluxio.store.base import Claim, Opening, OpenMode, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.idling import bounded_transaction
 from fluxio_django.limits import AtLimitError, Limits, limits_of
-from fluxio_django.records import NO_NOTE, SeenRun, record_to_begin
+from fluxio_django.records import NO_NOTE, Beginning, SeenRun, record_to_begin
 from fluxio_django.tables import Tables
 
 _RACES = 10
@@ -64,19 +64,39 @@ class Admission:
             "Try again."
         )
 
-    def _begin(self) -> Claim | None:
+    @property
+    def was_asked(self) -> bool:
+        """Whether a try of it has had no answer yet."""
+        return self._unanswered is not None
+
+    def was_refused(self) -> None:
+        """Remember that the last try was not applied, for sure."""
+        self._unanswered = None
+
+    def beginning(self) -> Beginning:
+        """What creates the run, for whoever asks the database now; he says `answered` later."""
         start = self._opening.start
         if start is None:
             raise ValueError(f"Opening {self._opening.run_id!r} needs a start row to create it.")
         record = record_to_begin(self._opening, start, randbits(_FIRST_TOKEN_BITS))
         self._unanswered = record.token, RunStatus.QUEUED
+        note = self._opening.note or NO_NOTE
+        return Beginning(record, note, self._opening.lease_seconds, start)
+
+    def answered(self, beginning: Beginning, *, begun: bool) -> Claim | None:
+        """The claim on a run that was created, None where the id was taken."""
+        self._unanswered = None
+        return self._claim(beginning.record, RunStatus.QUEUED) if begun else None
+
+    def _begin(self) -> Claim | None:
+        asked = self.beginning()
         try:
-            note = self._opening.note or NO_NOTE
-            begun = self._tables.runs.begin(record, self._opening.lease_seconds, [start], note)
+            begun = self._tables.constant_runs.begin(
+                asked.record, asked.lease_seconds, [asked.start], asked.note
+            )
         except IntegrityError:
             begun = False
-        self._unanswered = None
-        return self._claim(record, RunStatus.QUEUED) if begun else None
+        return self.answered(asked, begun=begun)
 
     def _take(self, seen: SeenRun) -> Claim | None:
         owner_is_dead = self._owner_is_dead(seen)

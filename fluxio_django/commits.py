@@ -47,9 +47,9 @@ class Committing:
 
     def __init__(self, tables: Tables, claim: Claim, commit: Commit) -> None:
         self._tables = tables
-        self._claim = claim
-        self._commit = commit
-        self._answer_lost = False
+        self.claim = claim
+        self.commit = commit
+        self.answer_lost = False
 
     def __call__(self) -> None:
         """Append the rows and move the record.
@@ -58,38 +58,36 @@ class Committing:
             LeaseLostError: the claim no longer holds; nothing was written.
             StoreError: the rows do not follow the newest one; nothing was written.
         """
-        repeated, self._answer_lost = self._answer_lost, True
+        repeated, self.answer_lost = self.answer_lost, True
         try:
-            committed = self._tables.runs.commit(self._claim, self._commit)
+            committed = self._tables.constant_runs.commit(self.claim, self.commit)
         except IntegrityError:
             committed = False
-        self._answer_lost = repeated
+        self.answer_lost = repeated
         if committed:
             return
-        seen = self._tables.runs.seen(self._claim.run_id)
+        seen = self._tables.runs.seen(self.claim.run_id)
         record = seen.record if seen is not None else None
         if not (repeated and self._is_recorded(record)):
-            raise refusal(record, self._claim, self._commit)
+            raise refusal(record, self.claim, self.commit)
 
     def was_applied(self) -> bool:
         """Whether the commit is recorded; waits while it is still under way."""
-        with bounded_transaction(self._tables.alias, self._claim.lease_seconds):
-            run = self._tables.runs.filter(run_id=self._claim.run_id)
+        with bounded_transaction(self._tables.alias, self.claim.lease_seconds):
+            run = self._tables.runs.filter(run_id=self.claim.run_id)
             list(run.select_for_update().values_list("pk"))
-            seen = self._tables.runs.seen(self._claim.run_id)
+            seen = self._tables.runs.seen(self.claim.run_id)
             return self._is_recorded(seen.record if seen is not None else None)
 
     def _is_recorded(self, record: RunRecord | None) -> bool:
         if record is None:
             return False
-        ours = record.token == self._claim.token
-        if not self._commit.rows:
-            return ours and record.status is self._commit.status
+        ours = record.token == self.claim.token
+        if not self.commit.rows:
+            return ours and record.status is self.commit.status
         # A run that has ended is nobody's: a later claim does not undo that this commit ended it.
-        ended = self._commit.status is not RunStatus.RUNNING
-        return (ours or ended) and self._tables.rows.holds(
-            self._claim.run_id, self._commit.rows[-1]
-        )
+        ended = self.commit.status is not RunStatus.RUNNING
+        return (ours or ended) and self._tables.rows.holds(self.claim.run_id, self.commit.rows[-1])
 
 
 def refusal(record: RunRecord | None, claim: Claim, commit: Commit) -> FluxioError:

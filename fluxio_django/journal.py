@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from django.db import transaction
 
 from fluxio.program import Manifest
+from fluxio.runtime.loopless import in_loop
 from fluxio.store.base import Claim, Commit, Opening, OpenMode, Row, RunRecord
 from fluxio_django.claims import Admission
 from fluxio_django.commits import Committing, check_rows
 from fluxio_django.faults import surely
 from fluxio_django.tables import Tables, hop
 from fluxio_django.transactions import DjangoTransactions
+from fluxio_django.turns import Request, in_turn
 
 Result = TypeVar("Result")
 
@@ -48,11 +51,21 @@ class DjangoJournal:
 
     async def open(self, opening: Opening) -> Claim:
         """Take a run; see `Journal.open` for what is refused."""
-        return await hop(self.open_blocking, opening)
+        if not in_loop() or opening.mode is OpenMode.TAKE:
+            return await hop(self.open_blocking, opening)
+        unit = Admission(self._tables, opening)
+        request = Request(opening.run_id, unit, lambda: self.check_and_note(opening))
+        claim = await in_turn(self._tables, request)
+        assert claim is not None
+        return claim
 
-    async def commit(self, claim: Claim, commit: Commit) -> None:
+    def commit(self, claim: Claim, commit: Commit) -> Awaitable[Any]:
         """Append rows and move the record; see `Journal.commit` for what is refused."""
-        await hop(self.commit_blocking, claim, commit)
+        if not in_loop():
+            return hop(self.commit_blocking, claim, commit)
+        unit = Committing(self._tables, claim, commit)
+        check = partial(check_rows, claim.run_id, commit.rows)
+        return in_turn(self._tables, Request(claim.run_id, unit, check))
 
     def release(self, claim: Claim) -> None:
         """Nothing: what no commit has freed, the end of its lease will."""

@@ -26,20 +26,39 @@ def execute(connection: BaseDatabaseWrapper, statement: str, parameters: Sequenc
         with connection.cursor() as plain:
             plain.execute(statement, parameters)
             return int(plain.rowcount)
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
+    return _carried_out(connection, statement, parameters).rowcount
+
+
+def select_texts(
+    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
+) -> list[str]:
+    """Do as `execute` where `can_prepare`, and give the texts in the first column of the answer.
+
+    Parameters that are lists become arrays of texts.
+    """
+    return _carried_out(connection, statement, parameters).texts()
+
+
+def _carried_out(
+    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
+) -> PreparedCursor:
     connection.validate_thread_sharing()
-    cursor: Any = _cursor_class()(connection.connection)
+    cursor = _cursor_class()(connection.connection)
+    bare: Any = cursor
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    wrap(cursor).execute(statement, parameters)
-    return int(cursor.rowcount)
+    wrap(bare).execute(statement, parameters)
+    return cursor
 
 
 def can_prepare(connection: BaseDatabaseWrapper) -> bool:
-    """Whether statements are prepared here: PostgreSQL by psycopg 3, outside of transactions."""
-    if connection.vendor != "postgresql" or connection.in_atomic_block:
+    """Whether statements are prepared here: PostgreSQL by psycopg 3, outside of transactions.
+
+    Opens the connection where that is due.
+    """
+    if connection.vendor != "postgresql" or connection.in_atomic_block or not _driver_prepares():
         return False
-    return connection.get_autocommit() and _driver_prepares()
+    connection.close_if_health_check_failed()
+    return connection.get_autocommit()
 
 
 @cache

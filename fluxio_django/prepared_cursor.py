@@ -11,13 +11,15 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from struct import Struct
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from psycopg import ClientCursor, DataError, errors
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.generators import execute as results_of
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus, Format
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,6 +29,10 @@ _PREPARED_ALREADY = b"42P05"
 _MISSING = b"26000"
 _FATAL = ExecStatus.FATAL_ERROR
 _DONE = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
+_BINARY = Format.BINARY
+_TEXT_TYPE = 25
+_ARRAY, _LENGTH = Struct("!iiiii"), Struct("!i")
+_NULL = _LENGTH.pack(-1)
 _TRUTH = {True: b"t", False: b"f"}
 
 _known: WeakKeyDictionary[psycopg.Connection[Any], set[bytes]] = WeakKeyDictionary()
@@ -46,12 +52,22 @@ class PreparedCursor:
         """How many rows the last statement changed or returned, -1 before the first one."""
         return -1 if self._result is None else self._result.command_tuples or 0
 
+    def texts(self) -> list[str]:
+        """The first column of what the last statement returned, as text and without NULLs."""
+        result = self._result
+        if result is None:
+            return []
+        values = (result.get_value(row, 0) for row in range(result.ntuples))
+        return [value.decode() for value in values if value is not None]
+
     @property
     def _query(self) -> _Shown | None:
         """What Django's query log shows: the statement with its values, as of any other cursor."""
         if self._asked is None:
             return None
-        return _Shown(ClientCursor(self._raw).mogrify(*self._asked).encode())
+        statement, parameters = self._asked
+        shown = [list(map(_shown, it)) if type(it) is list else it for it in parameters]
+        return _Shown(ClientCursor(self._raw).mogrify(statement, shown).encode())
 
     def execute(self, statement: str, parameters: Sequence[Any]) -> None:
         """Prepare the statement where that is still due, and carry it out.
@@ -60,7 +76,8 @@ class PreparedCursor:
             psycopg.Error: as with any cursor.
         """
         self._asked = statement, parameters
-        named, values = _named(statement), _texts(parameters)
+        named, values = _named(statement), self._texts(parameters)
+        formats = [_BINARY] * len(values) if type(parameters[0]) is list else None
         known = _known.get(self._raw)
         if known is None:
             known = _known[self._raw] = set()
@@ -68,18 +85,42 @@ class PreparedCursor:
             if named.name not in known:
                 self._prepare(named)
                 known.add(named.name)
-            result = self._carry_out(named, values)
+            result = self._carry_out(named, values, formats)
             if _is(_MISSING, result):
                 self._prepare(named)
-                result = self._carry_out(named, values)
+                result = self._carry_out(named, values, formats)
             if _is(_MISSING, result):
                 # Behind a pooler that never gives us the same connection twice.
-                self._raw.pgconn.send_query_params(named.text, values)
+                self._raw.pgconn.send_query_params(named.text, values, param_formats=formats)
                 result = self._answer()
         self._result = _checked(result)
 
     def close(self) -> None:
         """Nothing: the result was read at once."""
+
+    def _texts(self, parameters: Sequence[Any]) -> list[bytes | None]:
+        """Parameters as the protocol takes them; lists of values, if any, become arrays of texts.
+
+        Raises:
+            DataError: a text holds NUL, at which the protocol would cut it off.
+        """
+        if type(parameters[0]) is list:
+            return [_array(self._written(items)) for items in parameters]
+        texts = self._written(parameters)
+        if b"\x00" in b"".join(filter(None, texts)):
+            raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        return texts
+
+    def _written(self, values: Sequence[Any]) -> list[bytes | None]:
+        try:
+            return [_WRITERS[type(value)](value) for value in values]
+        except KeyError:
+            return [_WRITERS.get(type(value), self._by_driver)(value) for value in values]
+
+    def _by_driver(self, value: Any) -> bytes | None:
+        """A value of a less common type, such as the UUID that a project's users are known by."""
+        text = Transformer(self._raw).get_dumper(value, PyFormat.TEXT).dump(value)
+        return None if text is None else bytes(text)
 
     def _prepare(self, named: _Named) -> None:
         self._raw.pgconn.send_prepare(named.name, named.text)
@@ -87,8 +128,10 @@ class PreparedCursor:
         if not _is(_PREPARED_ALREADY, result):
             _checked(result)
 
-    def _carry_out(self, named: _Named, values: Sequence[bytes | None]) -> PGresult:
-        self._raw.pgconn.send_query_prepared(named.name, values)
+    def _carry_out(
+        self, named: _Named, values: Sequence[bytes | None], formats: Sequence[int] | None
+    ) -> PGresult:
+        self._raw.pgconn.send_query_prepared(named.name, values, param_formats=formats)
         return self._answer()
 
     def _answer(self) -> PGresult:
@@ -118,23 +161,26 @@ def _named(statement: str) -> _Named:
 _WRITERS: Mapping[type, Callable[[Any], bytes | None]] = {
     NoneType: lambda value: None,
     str: str.encode,
-    int: lambda value: b"%d" % value,
+    int: b"%d".__mod__,
     bool: _TRUTH.__getitem__,
     float: lambda value: repr(value).encode(),
     datetime: lambda value: value.isoformat(" ").encode(),
 }
 
 
-def _texts(parameters: Sequence[Any]) -> list[bytes | None]:
-    """Parameters as the protocol takes them.
+def _array(texts: Sequence[bytes | None]) -> bytes:
+    """One dimension of texts, counted from 1, as PostgreSQL receives an array (array_recv)."""
+    parts = [_ARRAY.pack(1, None in texts, _TEXT_TYPE, len(texts), 1)]
+    for text in texts:
+        if text is None:
+            parts.append(_NULL)
+        else:
+            parts += (_LENGTH.pack(len(text)), text)
+    return b"".join(parts)
 
-    Raises:
-        DataError: a text holds NUL, at which the protocol would cut it off.
-    """
-    values = [_WRITERS[type(value)](value) for value in parameters]
-    if b"\x00" in b"".join(filter(None, values)):
-        raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-    return values
+
+def _shown(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _is(state: bytes, result: PGresult) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import cache
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +49,7 @@ from fluxio_django.statements import (
     renew_parameters,
     rows_parameters,
     statements_of,
+    storable_note,
 )
 
 if TYPE_CHECKING:
@@ -160,10 +161,8 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         IntegrityError.
         """
         connection, statements = self._connection, self._statements
-        user: Any = self.model._meta.get_field("requested_by")
-        user_id = user.get_db_prep_save(note.requested_by_id, connection)
-        note = replace(note, requested_by_id=user_id)
-        run = begin_parameters(record, note, lease_seconds, connection)
+        noted = storable_note(note, self.model, connection)
+        run = begin_parameters(record, noted, lease_seconds, connection)
         if connection.vendor == "postgresql":
             statement = statements.many(statements.begin_with_rows, len(rows))
             values = rows_parameters(record.run_id, rows, connection)
@@ -356,7 +355,7 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
 
     @property
     def _row_model(self) -> Any:
-        return self.model._meta.get_field("checkpoints").related_model
+        return _row_model_of(self.model)
 
     @property
     def _statements(self) -> Statements:
@@ -426,6 +425,11 @@ class VersionQuerySet(models.QuerySet[Instance]):
         for text in known:
             return Manifest.from_rows(json.loads(text))
         return None
+
+
+@cache
+def _row_model_of(run: type[models.Model]) -> Any:
+    return run._meta.get_field("checkpoints").related_model
 
 
 def _claiming(opening: Opening, token: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
@@ -53,6 +53,15 @@ class Note:
 
 
 NO_NOTE = Note()
+
+
+class Beginning(NamedTuple):
+    """A run to be inserted: its record, a note, its lease in seconds, its first row."""
+
+    record: RunRecord
+    note: Note
+    lease_seconds: float
+    start: Row
 
 
 def record_of(values: Sequence[Any], connection: BaseDatabaseWrapper) -> RunRecord:
@@ -140,4 +149,6 @@ def parameter_of(value: datetime, connection: BaseDatabaseWrapper) -> Any:
 
 def storable(text: str) -> str:
     """Free text without what a text column may refuse: NUL and lone surrogates, shown escaped."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

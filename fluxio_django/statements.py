@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
@@ -17,7 +17,7 @@ from fluxio_django.records import ROW_COLUMNS, Note, row_parameters, storable
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_BEGIN_COLUMNS = (
+BEGIN_COLUMNS = (
     "run_id",
     "pipeline",
     "version",
@@ -42,7 +42,7 @@ _BEGIN_COLUMNS = (
     "started_at",
 )
 _LONGEST_TYPE = 200
-_GIVEN_COLUMNS = _BEGIN_COLUMNS.index("lease_expires_at")
+GIVEN_COLUMNS = BEGIN_COLUMNS.index("lease_expires_at")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +68,7 @@ class Statements:
 
     def many(self, statement: str, rows: int) -> str:
         """One of the statements that insert several rows at once (PostgreSQL)."""
-        return statement.replace("{rows}", ", ".join([self.row] * rows))
+        return _with_groups(statement, self.row, rows)
 
     def for_claims(self, statement: str, claims: int) -> str:
         """One of the statements that renew so many claims at once."""
@@ -86,6 +86,12 @@ class Statements:
 
 Table = type[models.Model]
 
+
+@lru_cache(maxsize=64)
+def _with_groups(statement: str, group: str, times: int) -> str:
+    return statement.replace("{rows}", ", ".join([group] * times))
+
+
 # The server carries a block out whatever becomes of the client that sent it: nothing stays locked.
 _BLOCK = (
     "BEGIN NOT ATOMIC "
@@ -102,10 +108,10 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
     connection = connections[alias]
     quote = connection.ops.quote_name
     runs, rows = quote(run._meta.db_table), quote(checkpoint._meta.db_table)
-    key, run_id = quote(_column(run, "id")), quote(_column(run, "run_id"))
-    columns = [quote(_column(checkpoint, name)) for name in ("run", *ROW_COLUMNS)]
+    key, run_id = quote(column_of(run, "id")), quote(column_of(run, "run_id"))
+    columns = [quote(column_of(checkpoint, name)) for name in ("run", *ROW_COLUMNS)]
     values = ", ".join(["%s"] * len(ROW_COLUMNS))
-    typed = ", ".join(f"%s::{_type(checkpoint, name)}" for name in ROW_COLUMNS)
+    typed = ", ".join(f"%s::{type_of(connection, checkpoint, name)}" for name in ROW_COLUMNS)
     into_rows = f"INSERT INTO {rows} ({', '.join(columns)})"
     begin = _begin(connection, run)
     fence, fence_head = _fence(connection, run, head=False), _fence(connection, run, head=True)
@@ -132,10 +138,10 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
 
 def _begin(connection: BaseDatabaseWrapper, run: Table) -> str:
     quote, clock = connection.ops.quote_name, clock_of(connection)
-    columns = ", ".join(quote(_column(run, name)) for name in _BEGIN_COLUMNS)
-    values = ["%s"] * _GIVEN_COLUMNS
+    columns = ", ".join(quote(column_of(run, name)) for name in BEGIN_COLUMNS)
+    values = ["%s"] * GIVEN_COLUMNS
     values += [clock.later, f"CASE WHEN %s THEN {clock.now} END"]
-    values += [clock.now] * (len(_BEGIN_COLUMNS) - len(values))
+    values += [clock.now] * (len(BEGIN_COLUMNS) - len(values))
     table = quote(run._meta.db_table)
     return f"INSERT INTO {table} ({columns}) VALUES ({', '.join(values)})"  # noqa: S608
 
@@ -144,9 +150,9 @@ def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
     quote, clock = connection.ops.quote_name, clock_of(connection)
     equal = partial(_equal, connection, run)
     changes = equal("ip", "step", "attempt", "status", "error", "error_type", "owner")
-    changes.append(f"{quote(_column(run, 'lease_expires_at'))} = {clock.later}")
-    changes.append(f"{quote(_column(run, 'finished_at'))} = CASE WHEN %s THEN {clock.now} END")
-    changes.append(f"{quote(_column(run, 'updated_at'))} = {clock.now}")
+    changes.append(f"{quote(column_of(run, 'lease_expires_at'))} = {clock.later}")
+    changes.append(f"{quote(column_of(run, 'finished_at'))} = CASE WHEN %s THEN {clock.now} END")
+    changes.append(f"{quote(column_of(run, 'updated_at'))} = {clock.now}")
     conditions = equal("run_id", "token", "owner")
     if head:
         changes += equal("head", "version")
@@ -157,8 +163,8 @@ def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
 
 def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> str:
     quote, later = connection.ops.quote_name, clock_of(connection).later
-    table, key = quote(run._meta.db_table), quote(_column(run, "id"))
-    lease, status = quote(_column(run, "lease_expires_at")), quote(_column(run, "status"))
+    table, key = quote(run._meta.db_table), quote(column_of(run, "id"))
+    lease, status = quote(column_of(run, "lease_expires_at")), quote(column_of(run, "status"))
     held = f"SELECT {key} FROM {table} WHERE {status} = %s AND ({{claims}}){locking}"  # noqa: S608
     if connection.vendor == "mysql":
         # By keys that are known first: every row that is read on the way would have to be locked.
@@ -170,18 +176,21 @@ def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> st
 
 
 def _equal(connection: BaseDatabaseWrapper, model: Table, *names: str) -> list[str]:
-    return [f"{connection.ops.quote_name(_column(model, name))} = %s" for name in names]
+    return [f"{connection.ops.quote_name(column_of(model, name))} = %s" for name in names]
 
 
-def _column(model: Table, name: str) -> str:
+def column_of(model: Table, name: str) -> str:
+    """The column of a field."""
     field = model._meta.get_field(name)
     assert isinstance(field, models.Field)
     return str(field.column)
 
 
-def _type(model: Table, name: str) -> str:
+def type_of(connection: BaseDatabaseWrapper, model: Table, name: str) -> str:
     """The type of a value that is selected into a column (PostgreSQL)."""
     match model._meta.get_field(name):
+        case models.ForeignKey() as key:
+            return str(key.rel_db_type(connection))
         case models.IntegerField():
             return "bigint"
         case models.BooleanField():
@@ -192,6 +201,12 @@ def _type(model: Table, name: str) -> str:
             return "timestamptz"
         case _:
             return "text"
+
+
+def storable_note(note: Note, run: Table, connection: BaseDatabaseWrapper) -> Note:
+    """A note whose user is as the driver takes the key of a user."""
+    user: Any = run._meta.get_field("requested_by")
+    return replace(note, requested_by_id=user.get_db_prep_save(note.requested_by_id, connection))
 
 
 def begin_parameters(

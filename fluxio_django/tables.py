@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
 from django.apps import apps
-from django.db import connections
+from django.db import connections, models
 
 from fluxio.runtime.loopless import in_loop
 from fluxio_django.conf import settings
@@ -50,6 +51,17 @@ class Tables:
         return runs
 
     @property
+    def constant_runs(self) -> RunQuerySet[Any]:
+        """The same for statements whose text is constant, without a copy; never to be evaluated."""
+        runs: RunQuerySet[Any] = _all("Run", self.alias)
+        return runs
+
+    @property
+    def models(self) -> tuple[type[models.Model], type[models.Model]]:
+        """The models of runs and of their rows."""
+        return self.constant_runs.model, _all("Checkpoint", self.alias).model
+
+    @property
     def rows(self) -> CheckpointQuerySet[Any]:
         """All rows of their logs."""
         rows: CheckpointQuerySet[Any] = _all("Checkpoint", self.alias).all()
@@ -84,6 +96,17 @@ class Tables:
 def _all(model: str, alias: str) -> Any:
     """A query set to be copied: putting one together anew would cost as much as a short query."""
     return apps.get_model("fluxio_django", model).objects.using(alias)
+
+
+def workplace() -> object:
+    """What tells apart the threads to which coroutines `hop` from here: equal means the same one.
+
+    Follows `sync_to_async`, which looks in this order for the thread of a caller that is not async,
+    for the thread of a request, and for that of the loop.
+    """
+    caller = getattr(AsyncToSync.executors, "current", None)
+    request = SyncToAsync.thread_sensitive_context.get(None)
+    return caller or request or asyncio.get_running_loop()
 
 
 async def hop(

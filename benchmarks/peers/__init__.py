@@ -25,7 +25,7 @@ class Peer:
 
     def __init__(self, name: str, database_url: str) -> None:
         self._process = subprocess.Popen(
-            [str(_ENVIRONMENTS / name / "bin" / "python"), str(_FOLDER / f"{name}.py")],
+            [str(_ENVIRONMENTS / name / "bin" / "python"), str(_FOLDER / f"{name}_peer.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fluxio.codec.keyring import Keyring, UnreadableError, open_plain
@@ -110,24 +111,37 @@ def _digest(payload: str, bound: bytes) -> str:
 
 def _rendered(binding: Mapping[str, Bound]) -> bytes:
     """One spelling per binding: sorted, each name and value with its length and type in front."""
-    parts = [_spelled(name, binding[name]) for name in sorted(binding)]
+    parts = [_named(name) + _spelled(binding[name], name) for name in sorted(binding)]
     return f"{len(parts)};{''.join(parts)}".encode("utf-8", "surrogatepass")
 
 
-def _spelled(name: str, value: Any) -> str:
-    if isinstance(value, str):  # a StrEnum comes back from a row as the plain str it stands for
-        return f"{len(name)}:{name}s{len(value)}:{str.__str__(value)}"
+@lru_cache(maxsize=256)
+def _named(name: str) -> str:
+    return f"{len(name)}:{name}"
+
+
+def _spelled(value: Any, name: str) -> str:
     kind = type(value)
-    if kind is int:
-        text = f"{value:#x}"
-        return f"{len(name)}:{name}i{len(text)}:{text}"
-    if kind is bool:
-        return f"{len(name)}:{name}b4:True" if value else f"{len(name)}:{name}b5:False"
-    if value is None:
-        return f"{len(name)}:{name}n0:"
+    if kind is str or kind is int or kind is bool or value is None:
+        return _plainly_spelled(value)
     if kind is float:
         text = value.hex()
-        return f"{len(name)}:{name}f{len(text)}:{text}"
+        return f"f{len(text)}:{text}"
+    if isinstance(value, str):  # a StrEnum comes back from a row as the plain str it stands for
+        return _plainly_spelled(str.__str__(value))
     raise ConfigurationError(
         f"{name!r} is bound to a row as {kind.__name__}. Bind a str, int, float, bool or None."
     )
+
+
+# The rows of a run have most of their facts in common. Floats stay out: 0.0 would be found as -0.0.
+@lru_cache(maxsize=1024, typed=True)
+def _plainly_spelled(value: str | int | None) -> str:
+    if value is None:
+        return "n0:"
+    if isinstance(value, str):
+        return f"s{len(value)}:{value}"
+    if isinstance(value, bool):
+        return "b4:True" if value else "b5:False"
+    text = hex(value)
+    return f"i{len(text)}:{text}"

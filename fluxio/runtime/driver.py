@@ -217,7 +217,7 @@ class Driver:
             await self._apply_failure(outcome, batch)
             return
         transition = self._transacted.pop(outcome.ip, None)
-        context = self._given.pop(outcome.ip).extended(outcome.writes, tracked=True)
+        given = self._given.pop(outcome.ip)
         if transition is None:
             try:
                 text = self._scene.recorder.step_text(outcome) if self._scene.recorder else ""
@@ -234,7 +234,8 @@ class Driver:
             batch.moved(transition)
         else:
             batch.moved(transition._replace(state=batch.state))
-        batch.told.append((outcome, context))
+        if self._scene.announcer.active:
+            batch.told.append((outcome, given.extended(outcome.writes, tracked=True)))
         if transition.conflict is not None:
             await self._apply_failure(_conflicted(transition.conflict), batch)
 

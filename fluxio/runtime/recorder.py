@@ -139,16 +139,15 @@ class Recorder:
             LeaseLostError: the claim is no longer valid; nothing was written.
             StoreError: the store failed, and the commit is not known to be durable.
         """
-        done = await settled(self._committed(commit))
+        done = await settled(
+            self._journal.commit(self.claim, commit), lambda error: self._rescue(commit, error)
+        )
         self.advance(commit)
         return done
 
-    async def _committed(self, commit: Commit) -> None:
-        try:
-            await self._journal.commit(self.claim, commit)
-        except StoreError:
-            if not await self._is_there(commit):
-                raise
+    async def _rescue(self, commit: Commit, error: Exception) -> None:
+        if not isinstance(error, StoreError) or not await self._is_there(commit):
+            raise error
 
     async def _is_there(self, commit: Commit) -> bool:
         if not commit.rows:

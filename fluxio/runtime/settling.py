@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fluxio.runtime.loopless import in_loop
 
@@ -26,15 +26,34 @@ class Settled(Generic[Result]):
         return self.result
 
 
-async def settled(work: Awaitable[Result]) -> Settled[Result]:
+Rescue = Callable[[Exception], Awaitable[Result]]
+"""Makes a result of what some work raised, or raises itself."""
+
+
+async def settled(work: Awaitable[Result], rescue: Rescue[Result] | None = None) -> Settled[Result]:
     """Wait until work is done. A cancellation of the waiting is handed back with the result.
 
+    A future is waited for as it is; anything else becomes a task.
+
     Raises:
-        Exception: what the work raised; it outranks a cancellation.
+        Exception: what the work raised, or its rescue; it outranks a cancellation.
     """
-    if not in_loop():
-        return Settled(await work)
-    task = asyncio.ensure_future(work)
+    cancellation: asyncio.CancelledError | None = None
+    while True:
+        try:
+            if not in_loop():
+                return Settled(await work)
+            task = asyncio.ensure_future(work)
+            cancellation = await _done(task) or cancellation
+            return Settled(task.result(), cancellation)
+        except Exception as error:
+            if rescue is None:
+                raise
+            work, rescue = rescue(error), None
+
+
+async def _done(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait for a task whatever is cancelled; gives the last cancellation of the waiting."""
     cancellation: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -43,6 +62,6 @@ async def settled(work: Awaitable[Result]) -> Settled[Result]:
             if task.cancelled():
                 raise
             cancellation = request
-        except BaseException:  # noqa: BLE001 - raised again by task.result() below
+        except BaseException:  # noqa: BLE001 - raised again by the result of the task
             break
-    return Settled(task.result(), cancellation)
+    return cancellation

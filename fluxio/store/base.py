@@ -8,7 +8,7 @@ token. The runtime itself only ever talks to a `Journal`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -248,7 +248,7 @@ class Journal(Protocol):
             CheckpointVersionError: TAKE of a run recorded by another version.
         """
 
-    async def commit(self, claim: Claim, commit: Commit) -> None:
+    def commit(self, claim: Claim, commit: Commit) -> Awaitable[None]:
         """Append rows and move the record, proving the claim in the same transaction.
 
         Raises:

@@ -90,7 +90,7 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
         EncodingError: a value cannot be stored; the path starts with `ctx`.
     """
     # Put together once: a text may be as large as ten megabytes.
-    parts = ['{"writes":', codec.encode(body.writes, "ctx"), f',"route":{json.dumps(body.route)}']
+    parts = ['{"writes":', codec.encode(body.writes, "ctx"), f',"route":{_route_text(body.route)}']
     if body.error is not None:
         facts = [body.error.type, body.error.message, body.error.traceback]
         parts.append(f',"error":{json.dumps(facts)}')
@@ -105,6 +105,10 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
     if body.forgotten is not None:
         parts.append(f',"forgotten":{json.dumps(body.forgotten.facts())}')
     return "".join([*parts, "}"])
+
+
+def _route_text(route: str | None) -> str:
+    return "null" if route is None else json.dumps(route)
 
 
 def encode_lanes(lanes: Mapping[str, LaneBody], codec: Codec = DEFAULT_CODEC) -> str:

@@ -1,0 +1,184 @@
+"""Who waits for the database together: requests of one thread and event loop are taken in turns.
+
+A turn is one hop to the thread. All requests that came while it was under way are the next one, and
+a request that comes while nothing is under way is a turn by itself, at once. So a run that is alone
+never waits for company, while many runs share hops, statements and flushes (see `together`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import Error
+
+from fluxio.store.base import Claim
+from fluxio_django.claims import Admission
+from fluxio_django.commits import Committing
+from fluxio_django.faults import Fault, fault_of, surely
+from fluxio_django.tables import Tables, hop, workplace
+from fluxio_django.together import begin_together, can_group, commit_together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What one run wants; `check` refuses before the database is asked, by raising."""
+
+    run_id: str
+    unit: Admission | Committing
+    check: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request: the claim, where one was asked for, or the error."""
+
+    claim: Claim | None = None
+    error: Exception | None = None
+
+
+def in_turn(tables: Tables, request: Request) -> asyncio.Future[Claim | None]:
+    """Have a request dealt with; the answer is the claim, where one was asked for.
+
+    Raises:
+        Exception: whatever the request comes to when it is the only one.
+    """
+    loop = asyncio.get_running_loop()
+    place = (loop, workplace(), tables.alias)
+    queue = _queues.get(place)
+    if queue is None:
+        queue = _queues[place] = _Queue(tables)
+        queue.worker = asyncio.ensure_future(_work(queue, place))
+    answer: asyncio.Future[Claim | None] = loop.create_future()
+    queue.waiting.append((request, answer))
+    return answer
+
+
+_Waiting = tuple[Request, "asyncio.Future[Claim | None]"]
+
+
+@dataclass(slots=True)
+class _Queue:
+    tables: Tables
+    waiting: list[_Waiting] = field(default_factory=list)
+    worker: asyncio.Future[None] | None = None
+    taken: int = 0
+
+    def next_turn(self) -> list[_Waiting]:
+        """Those who are dealt with now: of many, only half, so that the others can work meanwhile.
+
+        Runs wait for the database, or the database for runs, if all go in step.
+        """
+        half = max(_TOO_FEW_TO_SHARE, (self.taken + len(self.waiting) + 1) // 2)
+        turn, self.waiting = self.waiting[:half], self.waiting[half:]
+        self.taken = len(turn)
+        return turn
+
+
+_TOO_FEW_TO_SHARE = 8
+
+_queues: dict[tuple[object, object, str], _Queue] = {}
+"""By loop, thread and database; only while there is work."""
+
+
+async def _work(queue: _Queue, place: tuple[object, object, str]) -> None:
+    turn: list[_Waiting] = []
+    try:
+        while queue.waiting:
+            turn = queue.next_turn()
+            outcomes = await hop(take_turn, queue.tables, [request for request, _ in turn])
+            for (_, answer), outcome in zip(turn, outcomes, strict=True):
+                _tell(answer, outcome)
+    except Exception as error:  # noqa: BLE001 - handed to everybody who waits
+        for _, answer in (*turn, *queue.waiting):
+            _tell(answer, Outcome(error=error))
+    finally:
+        del _queues[place]
+        for _, answer in (*turn, *queue.waiting):
+            answer.cancel()  # does nothing to an answer; without one, the loop is being shut down
+
+
+def _tell(answer: asyncio.Future[Claim | None], outcome: Outcome) -> None:
+    if answer.done():
+        return
+    if outcome.error is None:
+        answer.set_result(outcome.claim)
+    else:
+        answer.set_exception(outcome.error)
+
+
+def take_turn(tables: Tables, requests: Sequence[Request]) -> list[Outcome]:
+    """Deal with requests on this thread: in a statement for many where it can be, else one by one.
+
+    Only one request of each run is dealt with in a group, and what a group has not dealt with is
+    asked for alone; it then fails or succeeds as if there had been no group.
+    """
+    done: dict[Request, Outcome] = {}
+    for request in requests:
+        try:
+            request.check()
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked
+            done[request] = Outcome(error=error)
+    if len(requests) > 1:
+        left = {request.run_id: request for request in requests if request not in done}
+        _commit_group(tables, [it for it in left.values() if isinstance(it.unit, Committing)], done)
+        _begin_group(tables, [it for it in left.values() if isinstance(it.unit, Admission)], done)
+    return [done.get(request) or _alone(tables, request) for request in requests]
+
+
+def _alone(tables: Tables, request: Request) -> Outcome:
+    try:
+        return Outcome(claim=surely(tables.alias, request.unit))
+    except Exception as error:  # noqa: BLE001 - handed to whoever asked
+        return Outcome(error=error)
+
+
+def _commit_group(
+    tables: Tables, requests: Sequence[Request], done: dict[Request, Outcome]
+) -> None:
+    units = {request: request.unit for request in requests if isinstance(request.unit, Committing)}
+    units = {request: unit for request, unit in units.items() if len(unit.commit.rows) == 1}
+    if len(units) < 2:
+        return
+    try:
+        if not can_group(tables.connection):
+            return
+        commits = [(unit.claim, unit.commit) for unit in units.values()]
+        applied = commit_together(tables.alias, tables.models, commits)
+    except Error as error:
+        if _is_lost(tables, error):
+            for unit in units.values():
+                unit.answer_lost = True
+        return
+    done.update({request: Outcome() for request in units if request.run_id in applied})
+
+
+def _begin_group(tables: Tables, requests: Sequence[Request], done: dict[Request, Outcome]) -> None:
+    units = {request: request.unit for request in requests if isinstance(request.unit, Admission)}
+    units = {request: unit for request, unit in units.items() if not unit.was_asked}
+    if len(units) < 2:
+        return
+    try:
+        if not can_group(tables.connection):
+            return
+        asked = {request: unit.beginning() for request, unit in units.items()}
+        begun = begin_together(tables.alias, tables.models, list(asked.values()))
+    except Error as error:
+        if not _is_lost(tables, error):
+            for unit in units.values():
+                unit.was_refused()
+        return
+    for request, beginning in asked.items():
+        claim = units[request].answered(beginning, begun=request.run_id in begun)
+        if claim is not None:
+            done[request] = Outcome(claim=claim)
+
+
+def _is_lost(tables: Tables, error: Error) -> bool:
+    """Whether a statement may have been carried out all the same; the connection is closed then."""
+    connection = tables.connection
+    lost = fault_of(error, connection) is Fault.LOST
+    if lost:
+        connection.close()
+    return lost

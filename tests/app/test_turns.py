@@ -1,0 +1,232 @@
+"""Runs side by side share statements and flushes; each still fails or succeeds alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import OperationalError, connections, transaction
+
+from fluxio.errors import FluxioError, LeaseLostError, RunIDInUseError, StoreError
+from fluxio.store.base import Claim, Commit
+from fluxio.testing.conformance.samples import HEIR, commit, opening, row
+from fluxio_django import DjangoStore
+from fluxio_django.commits import Committing
+from fluxio_django.journal import DjangoJournal
+from fluxio_django.models import Run
+from fluxio_django.tables import Tables
+from fluxio_django.turns import Outcome, Request, take_turn
+
+IDS = ["a", "b", "c", "d"]
+
+
+@pytest.fixture
+def journal(database: str) -> DjangoJournal:
+    return DjangoStore(database).journal()
+
+
+@pytest.fixture
+def claims(journal: DjangoJournal) -> dict[str, Claim]:
+    return {run_id: journal.open_blocking(opening(run_id)) for run_id in IDS}
+
+
+@contextmanager
+def statements_on(database: str) -> Iterator[Counter[str]]:
+    """How often which kind of statement was sent; `WITH given` begins those for a group."""
+    sent: Counter[str] = Counter()
+
+    def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        sent[" ".join(sql.split()[:2])] += 1
+        return execute(sql, params, many, context)
+
+    with connections[database].execute_wrapper(count):
+        yield sent
+
+
+@contextmanager
+def answers_lost(database: str, kind: str, times: int = 1) -> Iterator[None]:
+    """The connection goes when a statement has been carried out, before its answer is heard."""
+    left = [times]
+
+    def lose(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith(kind) and left[0]:
+            left[0] -= 1
+            context["connection"].close()
+            raise OperationalError("the answer never came")
+        return result
+
+    with connections[database].execute_wrapper(lose):
+        yield
+    assert left == [0], "no answer was lost"
+
+
+def turn(database: str, commits: dict[str, tuple[Claim, Commit]]) -> dict[str, Outcome]:
+    tables = Tables(database)
+    requests = [
+        Request(run_id, Committing(tables, claim, wanted), lambda: None)
+        for run_id, (claim, wanted) in commits.items()
+    ]
+    return dict(zip(commits, take_turn(tables, requests), strict=True))
+
+
+def together(
+    journal: DjangoJournal, work: list[Callable[[], Any]]
+) -> list[Claim | BaseException | None]:
+    """Ask for everything at once from one event loop."""
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(one() for one in work), return_exceptions=True)
+
+    return async_to_sync(ask)()
+
+
+def heads(journal: DjangoJournal) -> dict[str, int]:
+    return {
+        run_id: record.head
+        for run_id in IDS
+        if (record := journal.run_blocking(run_id)) is not None
+    }
+
+
+def rows_of(journal: DjangoJournal) -> dict[str, list[int]]:
+    return {run_id: [kept.sequence for kept in journal.rows_blocking(run_id)] for run_id in IDS}
+
+
+def grouped(database: str) -> bool:
+    return database == "postgres"
+
+
+def test_what_is_asked_for_at_once_shares_a_statement(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    first = journal.open_blocking(opening("first"))
+    work = [lambda: journal.commit(first, commit(row(1)))]
+    work += [lambda claim=claim: journal.commit(claim, commit(row(1))) for claim in claims.values()]
+    with statements_on(database) as sent:
+        assert together(journal, work) == [None] * 5
+    assert heads(journal) == dict.fromkeys(IDS, 1)
+    assert rows_of(journal) == {run_id: [0, 1] for run_id in IDS}
+    if grouped(database):
+        assert sent.total() <= 2, "the first may be a turn of its own, all others are one"
+        assert sent["WITH given"] == 1
+
+
+def test_a_run_alone_is_one_statement_and_no_group(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    with statements_on(database) as sent:
+        assert together(journal, [lambda: journal.commit(claims["a"], commit(row(1)))]) == [None]
+    assert heads(journal)["a"] == 1
+    assert sent["WITH given"] == 0
+    if grouped(database):
+        assert sent.total() == 1
+
+
+def test_runs_that_begin_at_once_share_a_statement(journal: DjangoJournal, database: str) -> None:
+    journal.open_blocking(opening("before"))
+    with statements_on(database) as sent:
+        found = together(journal, [lambda it=it: journal.open(opening(it)) for it in IDS])
+    claimed = {claim.run_id: claim for claim in found if isinstance(claim, Claim)}
+    assert list(claimed) == IDS
+    assert {claim.head for claim in claimed.values()} == {0}
+    for claim in claimed.values():
+        journal.commit_blocking(claim, commit(row(1)))
+    if grouped(database):
+        assert sent["WITH given"] == 1
+
+
+def test_one_id_asked_for_by_many_at_once_is_given_once(
+    journal: DjangoJournal, database: str
+) -> None:
+    wanted = [opening(run_id) for run_id in ("same", "same", "other", "same", "same")]
+    found = together(journal, [lambda it=it: journal.open(it) for it in wanted])
+    assert Counter(type(it) for it in found) == {Claim: 2, RunIDInUseError: 3}
+    assert [kept.sequence for kept in journal.rows_blocking("same")] == [0]
+
+
+def test_who_has_lost_his_claim_loses_alone(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    stale = replace(claims["b"], token=claims["b"].token - 1)
+    outcomes = turn(
+        database,
+        {it: (stale if it == "b" else claims[it], commit(row(1))) for it in IDS},
+    )
+    assert isinstance(outcomes["b"].error, LeaseLostError)
+    assert [outcomes[it].error for it in "acd"] == [None] * 3
+    assert heads(journal) == {"a": 1, "b": 0, "c": 1, "d": 1}
+    assert rows_of(journal)["b"] == [0]
+
+
+def test_a_row_out_of_order_is_refused_alone(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    outcomes = turn(database, {it: (claims[it], commit(row(3 if it == "c" else 1))) for it in IDS})
+    assert isinstance(outcomes["c"].error, StoreError)
+    assert heads(journal) == {"a": 1, "b": 1, "c": 0, "d": 1}
+
+
+def test_a_value_that_the_database_refuses_fails_its_own_run(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    huge = replace(row(1), tries=2**40)
+    outcomes = turn(
+        database, {it: (claims[it], commit(huge if it == "d" else row(1))) for it in IDS}
+    )
+    refused = {it for it in IDS if isinstance(outcomes[it].error, FluxioError)}
+    assert refused == (set() if database == "default" else {"d"}), "SQLite takes any integer"
+    assert {it: heads(journal)[it] for it in "abc"} == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_lost_answer_is_looked_up_for_each_run_of_the_group(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    if not grouped(database):
+        pytest.skip("no groups here")
+    with answers_lost(database, "WITH given"):
+        outcomes = turn(database, {it: (claims[it], commit(row(1))) for it in IDS})
+    assert {outcome.error for outcome in outcomes.values()} == {None}
+    assert rows_of(journal) == {run_id: [0, 1] for run_id in IDS}, "nothing was applied twice"
+
+
+def test_a_lost_answer_to_beginning_gives_every_run_to_whom_it_was_given(
+    journal: DjangoJournal, database: str
+) -> None:
+    if not grouped(database):
+        pytest.skip("no groups here")
+    journal.open_blocking(opening("before"))
+    with answers_lost(database, "WITH given"):
+        found = together(journal, [lambda it=it: journal.open(opening(it)) for it in IDS])
+    claimed = [claim for claim in found if isinstance(claim, Claim)]
+    assert [claim.run_id for claim in claimed] == IDS
+    for claim in claimed:
+        journal.commit_blocking(claim, commit(row(1)))
+
+
+def test_a_heir_is_never_overwritten_by_a_group_of_the_former_owner(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    Run.objects.using(database).filter(run_id="c").update(owner=HEIR, token=claims["c"].token + 1)
+    outcomes = turn(database, {it: (claims[it], commit(row(1))) for it in IDS})
+    assert isinstance(outcomes["c"].error, LeaseLostError)
+    heir = replace(claims["c"], owner=HEIR, token=claims["c"].token + 1)
+    journal.commit_blocking(heir, commit(row(1)))
+    assert heads(journal) == dict.fromkeys(IDS, 1)
+
+
+def test_inside_a_transaction_of_the_caller_each_commit_is_by_itself_and_rolls_back_with_it(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    with statements_on(database) as sent, transaction.atomic(using=database):
+        outcomes = turn(database, {it: (claims[it], commit(row(1))) for it in IDS})
+        assert {outcome.error for outcome in outcomes.values()} == {None}
+        transaction.set_rollback(True, using=database)
+    assert sent["WITH given"] == 0
+    assert heads(journal) == dict.fromkeys(IDS, 0)
