@@ -41,6 +41,12 @@ BEGIN_COLUMNS = (
     "updated_at",
     "started_at",
 )
+MOVED = ("ip", "step", "attempt", "status", "error", "error_type", "owner")
+"""What every commit sets first, in the order of `fence_parameters`; lease and end follow."""
+MOVED_WITH_ROWS = ("head", "version")
+"""What a commit with rows sets after them."""
+PROOF = ("run_id", "token", "owner")
+"""What has to be as the claim left it; with rows also the head."""
 _LONGEST_TYPE = 200
 GIVEN_COLUMNS = BEGIN_COLUMNS.index("lease_expires_at")
 
@@ -149,13 +155,13 @@ def _begin(connection: BaseDatabaseWrapper, run: Table) -> str:
 def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
     quote, clock = connection.ops.quote_name, clock_of(connection)
     equal = partial(_equal, connection, run)
-    changes = equal("ip", "step", "attempt", "status", "error", "error_type", "owner")
+    changes = equal(*MOVED)
     changes.append(f"{quote(column_of(run, 'lease_expires_at'))} = {clock.later}")
     changes.append(f"{quote(column_of(run, 'finished_at'))} = CASE WHEN %s THEN {clock.now} END")
     changes.append(f"{quote(column_of(run, 'updated_at'))} = {clock.now}")
-    conditions = equal("run_id", "token", "owner")
+    conditions = equal(*PROOF)
     if head:
-        changes += equal("head", "version")
+        changes += equal(*MOVED_WITH_ROWS)
         conditions += equal("head")
     table = quote(run._meta.db_table)
     return f"UPDATE {table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}"  # noqa: S608

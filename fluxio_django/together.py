@@ -20,6 +20,9 @@ from fluxio_django.records import ROW_COLUMNS, Beginning, row_parameters
 from fluxio_django.statements import (
     BEGIN_COLUMNS,
     GIVEN_COLUMNS,
+    MOVED,
+    MOVED_WITH_ROWS,
+    PROOF,
     Table,
     begin_parameters,
     column_of,
@@ -31,21 +34,9 @@ from fluxio_django.statements import (
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_FENCED = (
-    "ip",
-    "step",
-    "attempt",
-    "status",
-    "error",
-    "error_type",
-    "owner",
-    "lease_expires_at",
-    "finished_at",
-    "head",
-)
+_FENCED = (*MOVED, "lease_expires_at", "finished_at", *MOVED_WITH_ROWS)
 """What a commit changes, in the order of `fence_parameters`; `updated_at` moves besides."""
-
-_PROOF = ("run_id", "token", "owner", "head")
+_PROOF = (*PROOF, "head")
 """What has to be as the claim left it, in the order in which `fence_parameters` goes on."""
 
 
@@ -63,7 +54,10 @@ def commit_together(
     """
     connection = connections[alias]
     asked = [
-        [*fence_parameters(claim, commit, connection), *row_parameters(commit.rows[0], connection)]
+        [
+            *fence_parameters(claim, commit, connection),
+            *row_parameters(claim.run_id, commit.rows[0], connection),
+        ]
         for claim, commit in commits
     ]
     statement = _commit_statement(alias, *models_used)
@@ -81,7 +75,7 @@ def begin_together(
     for record, note, lease_seconds, row in beginnings:
         noted = storable_note(note, models_used[0], connection)
         run = begin_parameters(record, noted, lease_seconds, connection)
-        asked.append([*run, *row_parameters(row, connection)])
+        asked.append([*run, *row_parameters(record.run_id, row, connection)])
     statement = _begin_statement(alias, *models_used)
     return frozenset(select_texts(connection, statement, _arrays(asked)))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from django.db import Error
 
+from fluxio.errors import FluxioError
 from fluxio.store.base import Claim
 from fluxio_django.claims import Admission
 from fluxio_django.commits import Committing
@@ -76,6 +77,9 @@ class _Queue:
         return turn
 
 
+FEWEST_FOR_A_GROUP = 2
+"""One run alone is cheaper by itself; only the proofs let it be a group."""
+
 _TOO_FEW_TO_SHARE = 8
 
 _queues: dict[tuple[object, object, str], _Queue] = {}
@@ -120,7 +124,7 @@ def take_turn(tables: Tables, requests: Sequence[Request]) -> list[Outcome]:
             request.check()
         except Exception as error:  # noqa: BLE001 - handed to whoever asked
             done[request] = Outcome(error=error)
-    if len(requests) > 1:
+    if len(requests) >= FEWEST_FOR_A_GROUP:
         left = {request.run_id: request for request in requests if request not in done}
         _commit_group(tables, [it for it in left.values() if isinstance(it.unit, Committing)], done)
         _begin_group(tables, [it for it in left.values() if isinstance(it.unit, Admission)], done)
@@ -139,14 +143,14 @@ def _commit_group(
 ) -> None:
     units = {request: request.unit for request in requests if isinstance(request.unit, Committing)}
     units = {request: unit for request, unit in units.items() if len(unit.commit.rows) == 1}
-    if len(units) < 2:
+    if len(units) < FEWEST_FOR_A_GROUP:
         return
     try:
         if not can_group(tables.connection):
             return
         commits = [(unit.claim, unit.commit) for unit in units.values()]
         applied = commit_together(tables.alias, tables.models, commits)
-    except Error as error:
+    except (Error, FluxioError) as error:
         if _is_lost(tables, error):
             for unit in units.values():
                 unit.answer_lost = True
@@ -157,14 +161,14 @@ def _commit_group(
 def _begin_group(tables: Tables, requests: Sequence[Request], done: dict[Request, Outcome]) -> None:
     units = {request: request.unit for request in requests if isinstance(request.unit, Admission)}
     units = {request: unit for request, unit in units.items() if not unit.was_asked}
-    if len(units) < 2:
+    if len(units) < FEWEST_FOR_A_GROUP:
         return
     try:
         if not can_group(tables.connection):
             return
         asked = {request: unit.beginning() for request, unit in units.items()}
         begun = begin_together(tables.alias, tables.models, list(asked.values()))
-    except Error as error:
+    except (Error, FluxioError) as error:
         if not _is_lost(tables, error):
             for unit in units.values():
                 unit.was_refused()
@@ -175,10 +179,10 @@ def _begin_group(tables: Tables, requests: Sequence[Request], done: dict[Request
             done[request] = Outcome(claim=claim)
 
 
-def _is_lost(tables: Tables, error: Error) -> bool:
+def _is_lost(tables: Tables, error: Exception) -> bool:
     """Whether a statement may have been carried out all the same; the connection is closed then."""
     connection = tables.connection
-    lost = fault_of(error, connection) is Fault.LOST
+    lost = isinstance(error, Error) and fault_of(error, connection) is Fault.LOST
     if lost:
         connection.close()
     return lost

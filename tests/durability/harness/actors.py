@@ -24,7 +24,7 @@ from fluxio.runtime.environment import (
     default_environment,
     set_default_environment,
 )
-from fluxio_django import faults
+from fluxio_django import faults, turns
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.recovery import Swept, sweep
@@ -96,6 +96,8 @@ class Part:
     port: int | None = None
     """Where the database is reached, if not where the settings say."""
     hold: "Hold | None" = None
+    in_groups: bool = False
+    """Whether claims and commits go the way of many runs at once, though there is but one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +223,8 @@ def _set_up(part: Part) -> None:
     if part.skew:
         shifted = ShiftedClock(timedelta(seconds=part.skew))
         set_default_environment(replace(default_environment(), clock=shifted))
+    if part.in_groups:
+        turns.FEWEST_FOR_A_GROUP = 1
     if part.port is not None:
         connections[part.house].settings_dict["PORT"] = part.port
     if part.house in settings.DATABASES:
