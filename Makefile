@@ -54,7 +54,7 @@ endef
 
 PEERS := dbos langgraph absurd celery
 
-.PHONY: help demo serve test lint types coverage bench bench-setup bench-peers soak docs links clean find-python
+.PHONY: help demo serve cluster test lint types coverage bench bench-setup bench-peers soak docs links clean find-python
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS='...']"
@@ -66,6 +66,9 @@ demo: .venv/.demo ## Kill a run in the middle, resume it and see that nothing ra
 
 serve: .venv/.demo ## Serve the example project with its admin on this machine
 	@$(PYTHON) manage.py serve_demo $(ARGS)
+
+cluster: .venv/.dev ## Work through 200 runs with Celery while its processes are killed
+	@$(PYTHON) -m example_project.cluster $(ARGS)
 
 test: .venv/.dev $(MARIADB_DRIVER) ## Run the tests, for instance: make test ARGS='tests/core -x'
 	@$(PYTHON) -m pytest $(ARGS)

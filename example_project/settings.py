@@ -26,9 +26,19 @@ DATABASES = {
 IS_DEMO = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Without a broker, threads of the process that enqueues a run execute it.
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL")
+CELERY_TASK_DEFAULT_QUEUE = os.environ.get("CELERY_QUEUE", "example")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 60,
+    "global_keyprefix": os.environ.get("CELERY_KEY_PREFIX", ""),
+}
+
 FLUXIO = {
-    "DISPATCHER": "inline",
-    "LEASE_SECONDS": 30,
+    "DISPATCHER": "celery" if CELERY_BROKER_URL else "inline",
+    "LEASE_SECONDS": float(os.environ.get("LEASE_SECONDS", "30")),
+    "SWEEP_SECONDS": float(os.environ.get("SWEEP_SECONDS", "10")),
     "VIEWS": {
         "orders.checkout": {"SHOWS": ["handling", "total"]},
         "imports.airports": {"START": "imports.add_sourcefile", "SHOWS": ["summary"]},

@@ -1,0 +1,1 @@
+"""The example on several processes, which `make cluster` starts and kills."""

@@ -1,0 +1,82 @@
+"""`make cluster` works through its runs while its processes die, and leaves nothing behind."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.db.models import F
+
+from example_project.cluster.books import faults
+from example_project.cluster.work import ROWS, Work
+from example_project.imports.models import LedgerEntry
+from example_project.orders.models import Payment, Product
+from fluxio_django.runner import execute
+from tests.settings import REDIS_URL
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.soak
+@pytest.mark.redis
+@pytest.mark.timeout(0)
+def test_the_cluster_loses_nothing_does_nothing_twice_and_stops_what_it_started() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "example_project.cluster", "--runs", "60"],
+        cwd=ROOT,
+        env={**os.environ, "REDIS_URL": REDIS_URL, "DJANGO_SETTINGS_MODULE": ""},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Checked 60 runs: nothing is wrong." in ended.stdout
+    assert "Nothing was lost, and nothing was done twice." in ended.stdout
+    killed = re.search(r"Killed on the way: (\d+) processes", ended.stdout)
+    assert killed is not None
+    assert int(killed[1]) > 0
+    (port,) = re.findall(r"web: +http://127.0.0.1:(\d+)/", ended.stdout)
+    listening = Path("/proc/net/tcp").read_text()
+    assert f":{int(port):04X} 00000000:0000 0A" not in listening
+
+
+@pytest.fixture
+def books(transactional_db: None, settings: SimpleNamespace, tmp_path: Path) -> Work:
+    """Books after three orders and two imports, executed without any trouble."""
+    settings.FLUXIO = {"DISPATCHER": "eager"}
+    work = Work(orders=3, imports=2, folder=tmp_path)
+    product = work.prepare()
+    for number in range(3):
+        work.enqueue(number, product)
+    return work
+
+
+def test_books_that_are_in_order_have_no_faults(books: Work) -> None:
+    assert faults(books, Product.objects.get()) == []
+    assert LedgerEntry.objects.count() <= 2 * ROWS
+    execute("order-1")
+    assert faults(books, Product.objects.get()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda: Payment.objects.first().delete(), "paid: 2 times for 2 of 3"),
+        (lambda: Product.objects.update(stock=F("stock") - 1), "pieces are left"),
+        (lambda: LedgerEntry.objects.first().delete(), "rows were written"),
+        (
+            lambda: LedgerEntry.objects.create(
+                run_id="import-0", step="x", airport_id=LedgerEntry.objects.first().airport_id
+            ),
+            "different ones",
+        ),
+    ],
+    ids=["payment lost", "stock lost", "row lost", "row double"],
+)
+def test_books_that_are_not_in_order_are_told(books: Work, damage: object, words: str) -> None:
+    damage()  # type: ignore[operator]
+    assert words in " ".join(faults(books, Product.objects.get()))
