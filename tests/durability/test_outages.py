@@ -53,7 +53,7 @@ def test_connections_that_are_dropped_under_load_lose_and_double_nothing(
     hold_against(nursery.call(disconnection_trial, load, DROPPED_EVERY), tally, server)
 
 
-@pytest.mark.parametrize("tries", [1, 3], ids=["no retry", "with retries"])
+@pytest.mark.parametrize("tries", [1, 20], ids=["no retry", "with retries"])
 def test_a_deadlock_between_two_stages_fails_or_repeats_one_of_them_and_books_each_once(
     nursery: Nursery, tally: Tally, server: House, tries: int, size: Size
 ) -> None:
@@ -68,7 +68,8 @@ def test_a_deadlock_between_two_stages_fails_or_repeats_one_of_them_and_books_ea
         booked = AMOUNT * (len(said) - len(failed))
         kept = sorted(runs) == sorted(0 if one.error else AMOUNT for one in said)
         exact = failed == expected and rows == [booked] * 2 and kept
-        retried = sorted(one.count for one in said) == [1, min(tries, 2)]
+        took = sorted(one.count for one in said)  # who tries again may meet the other one again
+        retried = (took[-1] > 1) == (tries > 1)
         tally.add("G20", server.title, 1, not exact)
         if not (exact and retried):
             broken.append((said, rows, runs))
