@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fluxio.context import Context
-from fluxio.errors import EncodingError, LeaseLostError, TransactionRefusedError
+from fluxio.errors import EncodingError, LeaseLostError, StoreError, TransactionRefusedError
 from fluxio.nodes import Send
 from fluxio.program import MAIN_LANE, Call
 from fluxio.runtime import machine
@@ -241,7 +241,7 @@ class Driver:
 
     async def _apply_failure(self, failure: Failed, batch: _Batch) -> None:
         at = self._program.instructions[failure.ip]
-        if self._program.lanes[at.lane].background:
+        if self._program.lanes[at.lane].background and not isinstance(failure.error, StoreError):
             await self._close_branch(failure, batch)
         elif self._failure is None:
             self._failure = failure

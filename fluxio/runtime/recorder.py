@@ -204,6 +204,7 @@ class Recorder:
         if failed:
             self._place(facts, self._program.index[ending.step])
             facts.tries, facts.duration = ending.tries, ending.duration
+            facts.background = False  # the run failed here, so no branch is closed by it
         error = None if ending.error is None else self._error_body(ending.error, state)
         lanes = lane_bodies(self._program, state) if full else None
         return seal_row(facts, encode_body(Body(error=error, lanes=lanes)))

@@ -22,6 +22,7 @@ from fluxio import (
     Pipeline,
     RunIDInUseError,
     Send,
+    StoreError,
     Watchers,
     current_step,
     stage,
@@ -114,6 +115,30 @@ async def test_resume_runs_only_what_was_not_recorded(
     assert failing in again
     assert again <= {failing, "b", "c", "d", "e"} if failing in "bcde" else again == {failing}
     assert "never" not in shop.executed
+
+
+async def test_a_store_that_fails_under_a_background_stage_leaves_the_stage_to_be_resumed(
+    store: CheckpointStore, shop: Workshop
+) -> None:
+    failures = [StoreError("the database went away")]
+
+    @stage(version="1")
+    async def background(ctx: Context) -> Context:
+        shop.executed.append("background")
+        if failures:
+            raise failures.pop()
+        return ctx
+
+    pipeline = Pipeline(
+        [Parallel([background], mode=ForkMode.FIRE_FORGET), shop.make("after")],
+        name="store-fails-in-background",
+        durable=True,
+        checkpoint_store=store,
+    )
+    with pytest.raises(StoreError, match="went away"):
+        await pipeline.invoke({}, run_id="r")
+    await pipeline.invoke({}, run_id="r", resume=True)
+    assert shop.executed.count("background") == 2
 
 
 async def test_a_finished_run_gives_its_result_and_runs_nothing(

@@ -604,7 +604,9 @@ def test_a_process_ends_without_noise(keys: RedisKeys, end: str) -> None:
     assert "Event loop is closed" not in process.stderr
     assert "unclosed" not in process.stderr
     assert "never awaited" not in process.stderr
-    assert process.stderr == ""
+    # How long a callback took, which asyncio tells in this mode, says how busy the machine is.
+    told = [line for line in process.stderr.splitlines() if not line.startswith("Executing <")]
+    assert told == []
 
 
 RACE = """
