@@ -55,6 +55,9 @@ def test_importing_the_package_imports_neither_django_nor_the_runtime() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert fluxio_django.__all__ == [
+        "DjangoBreakerBackend",
+        "DjangoCacheStore",
+        "DjangoRateLimitBackend",
         "DjangoRedisStore",
         "DjangoStore",
         "Limits",

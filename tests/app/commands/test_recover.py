@@ -47,6 +47,7 @@ def test_nothing_to_do_is_said(home: str, shell: Shell) -> None:
         "dispatched": 0,
         "buried": 0,
         "cancelled": 0,
+        "pruned": 0,
     }
 
 
@@ -78,6 +79,7 @@ def test_what_lost_too_many_workers_is_given_up_and_what_is_unwanted_ends(
         "dispatched": 0,
         "buried": 1,
         "cancelled": 1,
+        "pruned": 0,
     }
     ends = dict(Run.objects.using(home).values_list("run_id", "status"))
     assert ends == {"hopeless": "dead", "unwanted": "cancelled"}
