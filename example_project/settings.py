@@ -26,6 +26,9 @@ DATABASES = {
 IS_DEMO = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# One process serves this example, so the cache of that process is all it needs.
+SILENCED_SYSTEM_CHECKS = ["fluxio.W012"]
+
 # Without a broker, threads of the process that enqueues a run execute it.
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL")
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("CELERY_QUEUE", "example")
