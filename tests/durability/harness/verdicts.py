@@ -65,7 +65,8 @@ def judge(part: Part, *, interruptions: int, background_may_fail: bool = False) 
     """Everything that is wrong with a run that should have come to its end.
 
     Where the database fails under a stage's own statements that is the stage's failure, which in
-    the background ends the branch and is recorded; `background_may_fail` says that it may be so.
+    the background ends the branch and is recorded; `background_may_fail` says that it may be so. A
+    failure of the store never ends a branch.
     """
     house = House(part.house)
     try:
@@ -82,15 +83,17 @@ def judge(part: Part, *, interruptions: int, background_may_fail: bool = False) 
     if record.status is not RunStatus.SUCCEEDED:
         found.append((Wrong.UNFINISHED, f"the run is {record.status}: {record.error}"))
     try:
-        forgiven = _failed_in_background(rows) if background_may_fail else set()
+        forgiven = _failed_in_background(part.run_id, rows) if background_may_fail else set()
         found += _outcome(house, part.topology, record, rows, forgiven)
     except (FluxioError, KeyError) as problem:
         found.append((Wrong.RESULT, f"the log cannot be read: {problem!r}"))
     return found
 
 
-def _failed_in_background(rows: Sequence[Row]) -> set[str]:
-    return {row.step for row in rows if row.kind is RowKind.ERROR and row.background}
+def _failed_in_background(run_id: str, rows: Sequence[Row]) -> set[str]:
+    closed = (row for row in rows if row.kind is RowKind.ERROR and row.background)
+    errors = ((row.step, open_row(run_id, row).error) for row in closed)
+    return {step for step, error in errors if error and not error.type.endswith("StoreError")}
 
 
 def _outcome(
