@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from fluxio_django.enums import RowKind, RunStatus
 from fluxio_django.fields import ExactCharField
 from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
-from fluxio_django.querysets import CheckpointQuerySet, RunQuerySet, VersionQuerySet
+from fluxio_django.querysets import RunQuerySet
+from fluxio_django.rows import CheckpointQuerySet, VersionQuerySet
 
 
 class PipelineVersion(models.Model):

@@ -2,155 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import IntegrityError, connections, models, transaction
-from django.db.models import (
-    BooleanField,
-    ExpressionWrapper,
-    F,
-    FilteredRelation,
-    OuterRef,
-    Q,
-    Subquery,
-)
+from django.db import IntegrityError, models, transaction
+from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from fluxio.program import Manifest
-from fluxio.store.admission import no_checkpoint
 from fluxio.store.base import Claim, Commit, Opening, Row, RunRecord
-from fluxio.store.refusals import row_damaged
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.prepared import execute
-from fluxio_django.queues import AVAILABLE, Place, QueuedRunQuerySet, Standing, place_facts
-from fluxio_django.records import (
-    NO_NOTE,
-    RECORD_FIELDS,
-    ROW_FIELDS,
-    Note,
-    SeenRun,
-    record_of,
-    row_of,
-    row_parameters,
-    storable,
-)
+from fluxio_django.queues import Place, place_facts
+from fluxio_django.records import NO_NOTE, Note, SeenRun, row_parameters, storable
+from fluxio_django.seen import SeenRunQuerySet
 from fluxio_django.statements import (
-    Statements,
     begin_parameters,
     fence_parameters,
     renew_parameters,
     rows_parameters,
-    statements_of,
     storable_note,
 )
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
 Instance = TypeVar("Instance", bound=models.Model, covariant=True)
 
 _RENEWED_AT_ONCE = 100
 
 
-class RunQuerySet(QueuedRunQuerySet[Instance]):
+class RunQuerySet(SeenRunQuerySet[Instance]):
     """Runs, and the only ways to change one. Name the database first: `.using(alias)`."""
-
-    def seen(self, run_id: str) -> SeenRun | None:
-        """The run as it stands, None where it is unknown; one query."""
-        return next(iter(self.filter(run_id=run_id).order_by().as_seen()), None)
-
-    def as_seen(self) -> list[SeenRun]:
-        """The runs as the core knows them; one query."""
-        return [seen for _, seen in self._as_seen_with(())]
-
-    def _as_seen_with(self, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], SeenRun]]:
-        held = Q(status=RunStatus.RUNNING) & Q(lease_expires_at__gt=DatabaseTime())
-        runs = self.annotate(held=ExpressionWrapper(held, output_field=BooleanField()))
-        first = len(names)
-        for found in runs.values_list(*names, "pk", "held", *RECORD_FIELDS):
-            pk, is_held, *values = found[first:]
-            record = record_of(values, self._connection)
-            yield (
-                dict(zip(names, found, strict=False)),
-                SeenRun(pk=pk, held=bool(is_held), record=record),
-            )
-
-    def standing(self, run_id: str) -> Standing | None:
-        """The run as a worker finds it that got its ticket, None where it is unknown."""
-        extra = {
-            "available": ExpressionWrapper(AVAILABLE, output_field=BooleanField()),
-            "paused": self._in_paused_queue,
-        }
-        names = ("queue", "priority", *extra)
-        found = self.filter(run_id=run_id).order_by().annotate(**extra)
-        for facts, seen in found._as_seen_with(names):
-            available, paused = bool(facts["available"]), bool(facts["paused"])
-            return Standing(
-                seen=seen,
-                queue=facts["queue"],
-                priority=facts["priority"],
-                available=available,
-                paused=paused,
-            )
-        return None
-
-    def note(self, run_id: str) -> Note:
-        """What was noted of a run besides its record; of an unknown one nothing."""
-        names = ("requested_by_id", "subject_type_id", "subject_id")
-        for facts in self.filter(run_id=run_id).order_by().values(*names):
-            return Note(**facts)
-        return NO_NOTE
-
-    def log(self, run_id: str, first: int, last: int | None) -> list[Row]:
-        """Rows of a run with `first <= sequence <= last`, ascending; one query.
-
-        Raises:
-            CorruptCheckpointError: the run's record tells of a row that is not there.
-        """
-        wanted = Q(checkpoints__sequence__gte=first)
-        if last is not None:
-            wanted &= Q(checkpoints__sequence__lte=last)
-        log = self.filter(run_id=run_id).annotate(
-            log=FilteredRelation("checkpoints", condition=wanted)
-        )
-        columns = (f"log__{name}" for name in ROW_FIELDS)
-        found = list(log.order_by("log__sequence").values_list("head", *columns))
-        rows = [
-            row_of(run_id, values, self._connection)
-            for _, *values in found
-            if values[0] is not None
-        ]
-        head = found[0][0] if found else -1
-        due = range(max(first, 0), (head if last is None else min(head, last)) + 1)
-        for sequence, row in zip_longest(due, rows):
-            if row is None or row.sequence != sequence:
-                missing = due.start if sequence is None else sequence
-                raise row_damaged(run_id, missing, "is missing")
-        return rows
-
-    def newest_full(self, run_id: str, upto: int | None) -> int:
-        """The sequence of the newest full row of a run, at or before `upto`; one query.
-
-        Raises:
-            NoCheckpointError: the run is unknown.
-            CorruptCheckpointError: it has no such row, though every run begins with one.
-        """
-        full = self._rows.filter(run=OuterRef("pk"), full=True).order_by("-sequence")
-        if upto is not None:
-            full = full.filter(sequence__lte=upto)
-        newest = self.filter(run_id=run_id).order_by()
-        for sequence in newest.values_list(Subquery(full.values("sequence")[:1]), flat=True):
-            if sequence is None:
-                raise row_damaged(run_id, 0, "is missing")
-            return int(sequence)
-        raise no_checkpoint(run_id)
 
     def begin(
         self, record: RunRecord, lease_seconds: float, rows: Sequence[Row], note: Note = NO_NOTE
@@ -344,23 +231,6 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
             self.filter(run_id=run_id).update(token=F("token") + 1)
             self.filter(run_id=run_id).delete()
 
-    @property
-    def _connection(self) -> BaseDatabaseWrapper:
-        return connections[self.db]
-
-    @property
-    def _rows(self) -> CheckpointQuerySet[Any]:
-        rows: CheckpointQuerySet[Any] = self._row_model.objects.using(self.db)
-        return rows
-
-    @property
-    def _row_model(self) -> Any:
-        return _row_model_of(self.model)
-
-    @property
-    def _statements(self) -> Statements:
-        return statements_of(self.db, self.model, self._row_model)
-
     def _renew(self, claims: Sequence[Claim], seconds: float) -> int:
         connection, statements = self._connection, self._statements
         passes_over = connection.features.has_select_for_update_skip_locked
@@ -393,43 +263,6 @@ class RunQuerySet(QueuedRunQuerySet[Instance]):
         connection, statement = self._connection, self._statements.append
         for row in rows:
             execute(connection, statement, self._appended(run_id, [row]))
-
-
-class CheckpointQuerySet(models.QuerySet[Instance]):
-    """Rows of runs' logs. Name the database first: `.using(alias)`."""
-
-    def holds(self, run_id: str, row: Row) -> bool:
-        """Whether exactly this row is kept.
-
-        Under a keyring no row is sealed twice in the same way, so it is opened to be compared.
-        """
-        kept = self.filter(run__run_id=run_id, sequence=row.sequence).values_list(*ROW_FIELDS)
-        connection = connections[self.db]
-        return any(row_of(run_id, values, connection).digest == row.digest for values in kept)
-
-
-class VersionQuerySet(models.QuerySet[Instance]):
-    """Versions of pipelines. Name the database first: `.using(alias)`."""
-
-    def note(self, pipeline: str, version: str, manifest: Manifest) -> None:
-        """Keep a version's manifest, if it is not kept yet; any number of processes may do so."""
-        if self.filter(pipeline=pipeline, version=version).exists():
-            return
-        text = json.dumps(manifest.to_rows())
-        found = self.model(pipeline=pipeline, version=version, manifest=text)
-        self.bulk_create([found], ignore_conflicts=True)
-
-    def manifest(self, pipeline: str, version: str) -> Manifest | None:
-        """The manifest of a version, None where it is unknown."""
-        known = self.filter(pipeline=pipeline, version=version).values_list("manifest", flat=True)
-        for text in known:
-            return Manifest.from_rows(json.loads(text))
-        return None
-
-
-@cache
-def _row_model_of(run: type[models.Model]) -> Any:
-    return run._meta.get_field("checkpoints").related_model
 
 
 def _claiming(opening: Opening, token: int) -> dict[str, Any]:

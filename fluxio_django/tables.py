@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
-    from fluxio_django.querysets import CheckpointQuerySet, RunQuerySet, VersionQuerySet
+    from fluxio_django.querysets import RunQuerySet
+    from fluxio_django.rows import CheckpointQuerySet, VersionQuerySet
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
