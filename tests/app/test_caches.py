@@ -75,6 +75,7 @@ async def test_a_text_is_gone_once_its_time_is_over(alias: str) -> None:
     assert await store.get("a") is None
 
 
+@pytest.mark.security(14)
 async def test_nothing_of_a_context_is_in_the_cache_in_the_clear(alias: str) -> None:
     calls: list[str] = []
 

@@ -63,6 +63,7 @@ def told(*command: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.security(15)
 def test_no_way_of_showing_a_run_gives_a_secret_away(run: Run) -> None:
     state = services.state("r")
     lines = read_page(run).lines

@@ -137,6 +137,7 @@ def hostile_run(shop: Shop) -> Run:
     return run
 
 
+@pytest.mark.security(8)
 def test_nothing_that_a_run_holds_comes_to_life(tab: OpenTab, shop: Shop, hostile_run: Run) -> None:
     open_tab = tab()
     for path in every_page(hostile_run):
@@ -163,6 +164,7 @@ def test_nothing_that_a_run_holds_comes_to_life(tab: OpenTab, shop: Shop, hostil
     # The fixture fails the test if a dialog opened or the policy stopped anything.
 
 
+@pytest.mark.security(8)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_legible_in_both_themes(
     tab: OpenTab, shop: Shop, hostile_run: Run, scheme: str

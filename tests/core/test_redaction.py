@@ -107,6 +107,7 @@ def test_no_text_takes_long(piece: str) -> None:
     redaction.text(piece * (1_000_000 // len(piece)))
 
 
+@pytest.mark.security(16)
 async def test_an_error_is_recorded_without_the_secrets_of_its_run() -> None:
     @stage
     async def log_in(ctx: Context) -> Context:

@@ -88,6 +88,7 @@ def test_who_may_not_see_values_learns_which_keys_differ_and_no_more(
     assert "canary" not in answer.content.decode()
 
 
+@pytest.mark.security(5)
 @pytest.mark.parametrize("unknown", ["nowhere", "theirs"])
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_a_foreign_run_is_as_unknown_as_one_that_does_not_exist(
@@ -155,6 +156,7 @@ def test_a_comparison_is_noted_in_both_trails_once(
     }
 
 
+@pytest.mark.security(19)
 def test_an_endless_list_of_differences_is_cut(
     shop: Shop, root: Client, sign_in: SignIn, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def said(client: Client, page: str) -> str:
 # --- looking
 
 
+@pytest.mark.security(4)
 @pytest.mark.parametrize("name", [*NAMES, "diff"])
 @pytest.mark.parametrize("method", ["get", "head", "options", "put", "delete", "patch"])
 def test_only_post_changes_anything(shop: Shop, root: Client, name: str, method: str) -> None:
@@ -43,6 +44,7 @@ def test_only_post_changes_anything(shop: Shop, root: Client, name: str, method:
     assert everything() == before
 
 
+@pytest.mark.security(4)
 @pytest.mark.parametrize("name", [*NAMES, "diff"])
 def test_a_post_without_the_token_against_forgery_is_refused(shop: Shop, name: str) -> None:
     run = shop.fail("bad")
@@ -176,6 +178,7 @@ def test_a_confirmation_covers_a_bounded_number_of_runs(shop: Shop, root: Client
 # --- once
 
 
+@pytest.mark.security(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_form_sent_twice_is_carried_out_once(
     shop: Shop, root: Client, confirm: Confirm, name: str
@@ -201,6 +204,7 @@ def test_a_form_sent_twice_before_any_worker_began_starts_one_run(
     assert LogEntry.objects.count() == 1
 
 
+@pytest.mark.security(4)
 @pytest.mark.django_db(transaction=True)
 def test_a_form_sent_twice_at_the_same_moment_is_carried_out_once(shop: Shop) -> None:
     person = User.objects.create_superuser("ada", password="x")
@@ -352,6 +356,7 @@ def test_a_pipeline_that_is_gone_or_broken_is_named(shop: Shop, root: Client, na
 # --- the audit trail
 
 
+@pytest.mark.security(10)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_operation_leaves_one_entry_with_who_why_and_from_where(
     shop: Shop, root: Client, confirm: Confirm, name: str
@@ -394,6 +399,7 @@ def test_headers_cannot_forge_the_address(shop: Shop, root: Client) -> None:
     assert " from unknown: x" in LogEntry.objects.get().change_message
 
 
+@pytest.mark.security(10)
 @pytest.mark.parametrize("name", NAMES)
 def test_work_that_cannot_be_handed_over_leaves_no_entry(
     shop: Shop, root: Client, confirm: Confirm, monkeypatch: pytest.MonkeyPatch, name: str
@@ -409,6 +415,7 @@ def test_work_that_cannot_be_handed_over_leaves_no_entry(
     assert everything() == before
 
 
+@pytest.mark.security(10)
 def test_an_entry_that_cannot_be_written_starts_nothing(
     shop: Shop, root: Client, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def test_there_is_something_to_look_at() -> None:
     assert STYLES
 
 
+@pytest.mark.security(8)
 @pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
 def test_templates_trust_nothing_and_hold_no_inline_code(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
@@ -36,11 +37,20 @@ def test_templates_trust_nothing_and_hold_no_inline_code(file: Path) -> None:
         assert not re.search(forbidden, text, re.IGNORECASE), forbidden
 
 
+@pytest.mark.security(17)
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
-def test_modules_trust_nothing(file: Path) -> None:
+def test_modules_speak_no_sql(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    for forbidden in ("mark_safe", "SafeString", "SafeText", "csrf_exempt", ".raw(", "cursor("):
+    for forbidden in (".raw(", "cursor("):
         assert forbidden not in text
+
+
+@pytest.mark.security(4, 8)
+def test_nothing_is_trusted_or_exempt_anywhere() -> None:
+    texts = [file.read_text(encoding="utf-8") for file in HOME.rglob("*.py")]
+    assert len(texts) > 100
+    for forbidden in ("mark_safe", "SafeString", "SafeText", "csrf_exempt"):
+        assert not any(forbidden in text for text in texts), forbidden
 
 
 @pytest.mark.parametrize("file", STYLES, ids=lambda file: file.name)

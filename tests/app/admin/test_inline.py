@@ -84,6 +84,7 @@ def test_only_runs_are_listed_that_the_user_may_know_of(
     assert "foreign-1" not in text
 
 
+@pytest.mark.security(11)
 def test_saving_the_page_changes_no_run_whatever_is_sent(root: Client, group: Group) -> None:
     before = everything()[:3]
     prefix = "fluxio_django-run-subject_type-subject_id"

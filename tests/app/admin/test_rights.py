@@ -149,6 +149,7 @@ class Matrix:
             yield name, answer.status_code == (302 if "change_queue" in role else 403)
 
 
+@pytest.mark.security(1, 2)
 def test_no_cell_of_the_matrix_is_wrong(
     shop: Shop, sign_in: SignIn, confirm: Confirm, root: Client, capsys: Any
 ) -> None:
@@ -222,6 +223,7 @@ def test_the_menu_leads_only_those_to_an_operation_who_hold_its_right(
     assert everything() == before
 
 
+@pytest.mark.security(1)
 @every_role
 def test_selecting_all_pages_gives_nobody_more_than_they_hold(
     shop: Shop, sign_in: SignIn, role: frozenset[str]
@@ -250,6 +252,7 @@ def test_selecting_all_pages_gives_nobody_more_than_they_hold(
     assert everything() == before
 
 
+@pytest.mark.security(11)
 @every_role
 def test_history_is_read_only_for_everybody(
     shop: Shop, sign_in: SignIn, role: frozenset[str]
@@ -264,6 +267,7 @@ def test_history_is_read_only_for_everybody(
     assert everything() == before
 
 
+@pytest.mark.security(3)
 @pytest.mark.parametrize("person", ["anonymous", "no member of the staff"])
 def test_who_is_not_of_the_staff_is_sent_to_sign_in(
     shop: Shop, sign_in: SignIn, person: str
@@ -292,6 +296,7 @@ def our_addresses() -> Iterator[str]:
     yield from walk(get_resolver().url_patterns, "/")
 
 
+@pytest.mark.security(3)
 def test_no_address_answers_staff_without_rights(shop: Shop, sign_in: SignIn) -> None:
     run = shop.fail("bad")
     client = sign_in()
@@ -310,6 +315,7 @@ def test_no_address_answers_staff_without_rights(shop: Shop, sign_in: SignIn) ->
     assert everything() == before
 
 
+@pytest.mark.security(1)
 def test_every_action_declares_whom_it_is_for() -> None:
     ours = [
         model_admin
@@ -325,6 +331,7 @@ def test_every_action_declares_whom_it_is_for() -> None:
             assert callable(getattr(model_admin, f"has_{permission}_permission")), name
 
 
+@pytest.mark.security(1)
 def test_an_action_that_is_called_past_the_menu_checks_again(shop: Shop, sign_in: SignIn) -> None:
     shop.fail("bad")
     request = RequestFactory().post("/")
@@ -348,6 +355,7 @@ class RightsForSomeRuns(ModelBackend):
         return super().has_perm(user_obj, perm, obj)
 
 
+@pytest.mark.security(1)
 def test_a_right_for_some_runs_is_a_right_for_no_other(
     shop: Shop, sign_in: SignIn, confirm: Confirm, settings: Any
 ) -> None:
@@ -362,6 +370,7 @@ def test_a_right_for_some_runs_is_a_right_for_no_other(
     assert Run.objects.get(pk=opened.pk).status == "succeeded"
 
 
+@pytest.mark.security(5)
 def test_a_foreign_run_is_not_there(
     shop: Shop, root: Client, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +396,7 @@ def test_a_foreign_run_is_not_there(
     assert everything() == before
 
 
+@pytest.mark.security(5)
 def test_the_actions_of_the_list_never_reach_a_foreign_run(
     shop: Shop, root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_search_finds_an_id_or_how_it_begins(shop: Shop, root: Client) -> None
     assert len(listed(root, q=" ")) == 8
 
 
+@pytest.mark.security(17)
 @pytest.mark.parametrize(
     "query",
     [
@@ -114,6 +115,7 @@ def test_only_the_filters_of_the_page_can_be_asked(
     assert root.get(LIST, query).status_code in (302, 400)
 
 
+@pytest.mark.security(17)
 def test_only_the_creation_time_can_be_sorted_by(shop: Shop, root: Client) -> None:
     shop.buy("one")
     shop.buy("two")
@@ -124,6 +126,7 @@ def test_only_the_creation_time_can_be_sorted_by(shop: Shop, root: Client) -> No
         assert listed(root, o=str(number)) == expected, number
 
 
+@pytest.mark.security(19)
 def test_the_list_costs_the_same_however_many_runs_it_shows(shop: Shop, root: Client) -> None:
     def queries() -> int:
         with CaptureQueriesContext(
@@ -228,6 +231,7 @@ def test_a_cursor_that_is_none_leads_to_the_first_page(
     assert listed(root, p=cursor) == ["one"]
 
 
+@pytest.mark.security(19)
 def test_nothing_is_counted_but_figures_that_have_a_limit(shop: Shop, root: Client) -> None:
     shop.fail("bad")
     with CaptureQueriesContext(connection) as captured:

@@ -127,6 +127,7 @@ def test_who_asked_and_about_what_is_among_the_facts(shop: Shop, root: Client) -
 # --- who may see values
 
 
+@pytest.mark.security(2)
 def test_who_may_see_a_run_does_not_therefore_see_its_values(
     shop: Shop, root: Client, sign_in: SignIn
 ) -> None:
@@ -147,6 +148,7 @@ def test_who_may_see_a_run_does_not_therefore_see_its_values(
     assert "canary" in text(sign_in("view_run", "view_context"), run)
 
 
+@pytest.mark.security(15)
 def test_a_secret_is_masked_for_everybody(shop: Shop, root: Client) -> None:
     run = shop.buy("fine", token=Secret("canary"), tokens=[{"deep": Secret("canary")}])
     for page in [page_of(run), *rows_of(run), address("fork", run)]:
@@ -285,6 +287,7 @@ def test_a_page_costs_the_same_however_long_the_log_is(shop: Shop, root: Client)
     assert queries(short) == queries(long) <= 12
 
 
+@pytest.mark.security(19)
 def test_a_page_costs_no_more_than_twelve_queries_whatever_it_shows(
     shop: Shop, root: Client, confirm: Confirm
 ) -> None:

@@ -18,6 +18,7 @@ def test_an_id_is_never_given_twice() -> None:
     assert all(re.fullmatch(r"fluxio\.[EW]\d{3}", id) for id in ids)
 
 
+@pytest.mark.security(24)
 @pytest.mark.parametrize("check", CheckID, ids=lambda check: check.id)
 def test_every_id_has_a_test_that_makes_it_speak(check: CheckID) -> None:
     number = check.id.removeprefix("fluxio.").lower()

@@ -51,6 +51,7 @@ def received(app: Celery, queue: str = "celery") -> list[tuple[dict[str, Any], s
     return messages
 
 
+@pytest.mark.security(14)
 def test_a_message_carries_the_id_of_the_run_and_nothing_of_its_context(
     celery: Celery, checkout: DjangoPipeline
 ) -> None:

@@ -32,6 +32,7 @@ async def until(reader: asyncio.StreamReader, wanted: bytes) -> None:
             received += part
 
 
+@pytest.mark.security(21)
 @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.soak)])
 async def test_idle_streams_do_not_block_others(tmp_path: Path, count: int) -> None:
     log = tmp_path / "server.log"

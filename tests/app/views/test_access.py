@@ -46,6 +46,7 @@ def test_the_matrix_covers_every_endpoint() -> None:
     assert {pattern.name for pattern in included.url_patterns} == set(ENDPOINTS)
 
 
+@pytest.mark.security(6)
 @pytest.mark.parametrize("name", ENDPOINTS)
 @pytest.mark.parametrize("who", ["anonymous", "user", "staff", "superuser"])
 def test_with_empty_settings_every_endpoint_is_closed_to_everybody(name: str, who: str) -> None:
@@ -70,6 +71,7 @@ def test_nobody_gets_anything_before_signing_in(name: str) -> None:
     assert "WWW-Authenticate" in answer
 
 
+@pytest.mark.security(5, 7)
 @pytest.mark.parametrize("name", OF_A_RUN)
 @pytest.mark.parametrize("rights", [[], [right.value for right in Right]], ids=["no rights", "all"])
 @pytest.mark.parametrize("is_staff", [False, True])
@@ -85,6 +87,7 @@ def test_the_run_of_somebody_else_is_answered_as_one_that_does_not_exist(
     assert everything() == before
 
 
+@pytest.mark.security(5)
 def test_a_comparison_with_one_foreign_run_is_answered_as_with_one_that_does_not_exist(
     ada: User,
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_comparison_with_one_foreign_run_is_answered_as_with_one_that_does_not
         assert answer.content == browser(eve).get(f"{RUNS}mine/diff/nothing/").content
 
 
+@pytest.mark.security(2)
 @pytest.mark.parametrize("name", OF_A_RUN)
 @pytest.mark.parametrize("right", list(Right))
 def test_an_owner_does_with_each_right_what_it_allows_and_nothing_else(
@@ -110,12 +114,14 @@ def test_an_owner_does_with_each_right_what_it_allows_and_nothing_else(
     assert answer.status_code != 404
 
 
+@pytest.mark.security(3)
 @pytest.mark.parametrize("name", OF_A_RUN)
 def test_staff_alone_is_no_right(ada: User, name: str) -> None:
     run_of(ada, "hers")
     assert ask(browser(person("staff", is_staff=True)), name, "hers").status_code == 404
 
 
+@pytest.mark.security(2)
 def test_those_who_may_view_runs_see_those_of_others_but_no_values(ada: User) -> None:
     run_of(ada, "hers")
     viewer = browser(person("viewer", "view_run"))
@@ -144,6 +150,7 @@ def test_runs_of_pipelines_that_are_not_open_do_not_exist(name: str) -> None:
     assert ask(browser(person("root", is_superuser=True)), name).status_code == 404
 
 
+@pytest.mark.security(4)
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_reading_changes_nothing(name: str) -> None:
     root = browser(person("root", is_superuser=True))
@@ -154,6 +161,7 @@ def test_reading_changes_nothing(name: str) -> None:
     assert everything() == before
 
 
+@pytest.mark.security(4)
 @pytest.mark.parametrize("name", ["runs", *WRITES])
 def test_a_change_needs_the_csrf_token(name: str) -> None:
     user = person("root", is_superuser=True)
@@ -174,6 +182,7 @@ def test_the_csrf_token_is_asked_for_without_the_middleware(settings: Any, ada: 
     assert Run.objects.count() == 0
 
 
+@pytest.mark.security(15)
 @pytest.mark.parametrize("who", ["owner", "viewer", "insider", "superuser"])
 def test_no_answer_holds_what_is_redacted(who: str) -> None:
     rights = {
@@ -206,6 +215,7 @@ CORPUS = [
 ]  # fmt: skip
 
 
+@pytest.mark.security(17)
 @pytest.mark.parametrize("text", CORPUS)
 def test_nothing_in_an_address_or_a_parameter_reaches_the_database_as_sql(
     ada: User, text: str

@@ -76,12 +76,14 @@ def test_a_start_that_is_sent_twice_with_one_key_makes_one_run(
     assert Run.objects.count() == 2
 
 
+@pytest.mark.security(7)
 def test_generated_ids_cannot_be_guessed(ada: User, commit: Callable[..., Any]) -> None:
     ids = {commit(start, browser(ada)).json()["run_id"] for _ in range(3)}
     assert len(ids) == 3
     assert all(len(each) >= 32 for each in ids)
 
 
+@pytest.mark.security(23)
 @pytest.mark.parametrize("name", ["os.system", CLOSED, "views.nothing", "", "../x", "\x00"])
 def test_only_open_pipelines_can_be_started(ada: User, name: str) -> None:
     assert problem(start(browser(ada), name)) == (404, "unknown-pipeline")
@@ -217,6 +219,7 @@ def test_a_run_that_has_succeeded_cannot_be_resumed() -> None:
     assert problem(post(browser(eve), f"{RUNS}good/resume/")) == (409, "ended")
 
 
+@pytest.mark.security(10)
 def test_every_operation_is_written_into_the_trail_and_a_refused_one_is_not() -> None:
     eve = person("eve", "resume_run", "cancel_run")
     client = browser(eve)
@@ -251,6 +254,7 @@ def test_a_run_id_with_a_slash_has_an_address(ada: User) -> None:
     assert client.get(f"{address}history/").status_code == 200
 
 
+@pytest.mark.security(9)
 def test_every_answer_is_kept_by_nobody_and_sniffed_by_nobody(ada: User) -> None:
     run_of(ada, "order-1")
     client = browser(ada)

@@ -107,6 +107,7 @@ def test_news_are_told_as_they_come_and_nothing_twice(
     assert told[-2][2]["error"] == {"type": "ValueError"}
 
 
+@pytest.mark.security(21)
 @pytest.mark.parametrize("what", ["signs out", "is deactivated", "loses the run", "new password"])
 def test_who_may_look_no_longer_is_let_go(
     ada: User, between: Callable[..., None], what: str
@@ -155,6 +156,7 @@ def test_a_run_that_is_pruned_ends_its_streams(ada: User, between: Callable[...,
     assert read(browser(ada), "mine")[-1][0] == "end"
 
 
+@pytest.mark.security(21)
 def test_a_stream_under_wsgi_gives_its_thread_back_after_a_while(ada: User) -> None:
     run_of(ada, "mine")
     Run.objects.update(status="queued")
@@ -163,6 +165,7 @@ def test_a_stream_under_wsgi_gives_its_thread_back_after_a_while(ada: User) -> N
     assert len(slots) == 0
 
 
+@pytest.mark.security(21)
 def test_streams_of_one_user_are_counted_and_those_of_others_are_not(
     ada: User, bob: User, settings: Any
 ) -> None:

@@ -43,6 +43,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.security(18)
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_and_starts_nothing(ada: User, name: str) -> None:
     answer = send(browser(ada), BOMBS[name])
@@ -51,6 +52,7 @@ def test_a_bomb_is_refused_and_starts_nothing(ada: User, name: str) -> None:
     assert Run.objects.count() == 0
 
 
+@pytest.mark.security(18)
 def test_what_is_too_large_is_refused_before_it_is_parsed(ada: User, monkeypatch: Any) -> None:
     monkeypatch.setattr("fluxio_django.views.bodies.parse_json", lambda *a: pytest.fail("parsed"))
     client, body = browser(ada), started('{"a": "' + "x" * 1_100_000 + '"}')
@@ -106,6 +108,7 @@ def test_a_reason_is_bounded(ada: User) -> None:
     assert answer.status_code == 422
 
 
+@pytest.mark.security(20)
 def test_a_flood_of_starts_is_answered_with_when_to_come_again(
     ada: User, bob: User, settings: Any
 ) -> None:

@@ -158,6 +158,7 @@ def test_a_form_that_is_wrong_starts_nothing(ada: User, send: Callable[..., Any]
     assert Run.objects.count() == 0
 
 
+@pytest.mark.security(20)
 def test_a_flood_is_slowed_down(settings: Any, send: Callable[..., Any]) -> None:
     settings.FLUXIO = settings.FLUXIO | {"START_RATE": "1/d"}
     client = Client()

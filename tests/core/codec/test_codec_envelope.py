@@ -93,6 +93,7 @@ def test_a_row_in_another_place_is_refused(keyring: Keyring | None, name: str) -
     refusal(sealed, {**BINDING, "more": None}, keyring=keyring)
 
 
+@pytest.mark.security(13)
 @pytest.mark.parametrize("keyring", KEYRINGS)
 def test_two_swapped_rows_are_both_refused(keyring: Keyring | None) -> None:
     places = [{**BINDING, "sequence": sequence} for sequence in (1, 2)]
@@ -188,6 +189,7 @@ def test_keys_are_rotated_without_rewriting_rows() -> None:
         assert "the key 'b', which the keyring does not have" in refusal(newer, keyring=old)
 
 
+@pytest.mark.security(13)
 @pytest.mark.parametrize("keyring", [ENCRYPTING, SIGNING], ids=["encrypted", "signed"])
 def test_a_wrong_key_of_the_right_name_opens_nothing(keyring: Keyring) -> None:
     wrong = Keyring(keys={"2026": os.urandom(32)}, encrypt=keyring.encrypt)
@@ -199,6 +201,7 @@ def test_without_a_keyring_a_sealed_row_is_refused(keyring: Keyring) -> None:
     assert "no keyring is configured" in refusal(seal(BODY, BINDING, keyring=keyring))
 
 
+@pytest.mark.security(13)
 @pytest.mark.parametrize("keyring", [ENCRYPTING, SIGNING], ids=["encrypted", "signed"])
 def test_a_keyring_refuses_a_plain_row_unless_told_otherwise(keyring: Keyring) -> None:
     plain = seal(BODY, BINDING)
@@ -218,6 +221,7 @@ def test_a_keyring_that_signs_opens_what_was_encrypted_with_its_keys() -> None:
     assert unseal(*seal(BODY, BINDING, keyring=ENCRYPTING), BINDING, keyring=SIGNING) == BODY
 
 
+@pytest.mark.security(13)
 @pytest.mark.parametrize("keyring", [ENCRYPTING, SIGNING], ids=["encrypted", "signed"])
 def test_who_can_write_rows_but_has_no_key_cannot_forge_or_move_one(keyring: Keyring) -> None:
     # The digest needs no key, so an intruder can make a fitting one; the seal must hold by itself.

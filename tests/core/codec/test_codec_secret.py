@@ -25,6 +25,7 @@ def test_a_secret_comes_back_a_secret_with_the_value_and_its_type(value: Any) ->
     assert type(back.reveal()) is type(value)
 
 
+@pytest.mark.security(15)
 def test_no_way_of_showing_a_secret_shows_its_value() -> None:
     secret = Secret(CANARY)
 

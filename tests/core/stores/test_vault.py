@@ -116,6 +116,7 @@ async def test_a_snapshot_is_encrypted_too(place: Place) -> None:
     assert await store.load("r") == kept
 
 
+@pytest.mark.security(13)
 @pytest.mark.parametrize(
     ("written", "read", "reason"),
     [
@@ -148,6 +149,7 @@ async def test_without_the_right_key_nothing_runs_and_the_run_stays_as_it_was(
     assert await go_on(place.store(written)) == WHOLE
 
 
+@pytest.mark.security(13)
 async def test_keys_can_be_rotated_while_runs_are_open(place: Place) -> None:
     await stop_at_gate(place.store(ENCRYPTED))
     assert await go_on(place.store(ROTATED)) == WHOLE
