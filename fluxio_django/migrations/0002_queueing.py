@@ -173,23 +173,6 @@ class Migration(migrations.Migration):
                 db_default="default", default="default", max_length=100, verbose_name="queue"
             ),
         ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                fields=["error_type", "-created_at", "-id"], name="fluxio_run_by_error"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(
-                fields=["queue", "status", "-priority", "available_at", "id"],
-                name="fluxio_run_by_queue",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="run",
-            index=models.Index(fields=["due_at"], name="fluxio_run_due"),
-        ),
         migrations.AddConstraint(
             model_name="deduplicationkey",
             constraint=models.UniqueConstraint(

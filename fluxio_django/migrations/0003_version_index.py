@@ -3,8 +3,12 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from fluxio_django.indexes import AddIndexBesideWriters
+
 
 class Migration(migrations.Migration):
+    atomic = False  # or PostgreSQL would lock writers out until the last index is there
+
     dependencies = [
         ("contenttypes", "0002_remove_content_type_name"),
         ("fluxio_django", "0002_queueing"),
@@ -12,7 +16,24 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexBesideWriters(
+            model_name="run",
+            index=models.Index(
+                fields=["error_type", "-created_at", "-id"], name="fluxio_run_by_error"
+            ),
+        ),
+        AddIndexBesideWriters(
+            model_name="run",
+            index=models.Index(
+                fields=["queue", "status", "-priority", "available_at", "id"],
+                name="fluxio_run_by_queue",
+            ),
+        ),
+        AddIndexBesideWriters(
+            model_name="run",
+            index=models.Index(fields=["due_at"], name="fluxio_run_due"),
+        ),
+        AddIndexBesideWriters(
             model_name="run",
             index=models.Index(
                 fields=["version", "-created_at", "-id"], name="fluxio_run_by_version"
