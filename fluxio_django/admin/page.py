@@ -202,7 +202,7 @@ def _tools(model_admin: RunAdmin, request: HttpRequest, standing: Standing) -> l
 
 
 def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fact]:
-    yield Fact(label=_("Pipeline"), text=run.pipeline)
+    yield _pipeline(model_admin, request, run)
     yield _version(model_admin, request, run)
     yield Fact(label=_("Step"), text=printable(run.step) or NOTHING)
     yield Fact(label=_("Attempts"), text=str(run.attempt))
@@ -227,6 +227,12 @@ def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fa
         yield Fact(label=_("Subject"), text=subject.text, address=subject.address)
     if run.parent:
         yield _parent(model_admin, request, run)
+
+
+def _pipeline(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
+    seen = request.user.has_perm("fluxio_django.view_pipelineversion")
+    address = model_admin.address("pipelineversion_pipeline", pipeline=run.pipeline)
+    return Fact(label=_("Pipeline"), text=run.pipeline, address=address if seen else "")
 
 
 def _version(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:

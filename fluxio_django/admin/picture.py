@@ -77,7 +77,10 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """All there is to draw. `description` says the same in words."""
+    """All there is to draw. `description` says the same in words.
+
+    `is_marked` says that it shows what became of the steps of a run.
+    """
 
     width: int
     height: int
@@ -85,6 +88,7 @@ class Picture:
     lines: Sequence[Line]
     dots: Sequence[Dot]
     description: str
+    is_marked: bool
 
 
 def picture_of(
@@ -113,6 +117,7 @@ def picture_of(
         lines=sorted(drawing.lines, key=lambda line: line.taken),
         dots=drawing.dots,
         description=_description(steps_in(flow), marks),
+        is_marked=bool(marks),
     )
 
 

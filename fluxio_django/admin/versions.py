@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,9 +14,10 @@ from django.utils.translation import gettext_lazy
 from fluxio_django.admin.drift import manifest_of
 from fluxio_django.admin.filters import PipelineFilter
 from fluxio_django.admin.measures import time_text
-from fluxio_django.admin.readonly import ReadOnlyAdmin
-from fluxio_django.models import PipelineVersion
-from fluxio_django.registry import pipelines
+from fluxio_django.admin.pipelines import PipelinesView, PipelineView, code_of
+from fluxio_django.admin.readonly import ReadOnlyAdmin, address
+from fluxio_django.admin.runs import RunAdmin
+from fluxio_django.models import PipelineVersion, Run
 
 
 @admin.register(PipelineVersion)
@@ -28,13 +30,40 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
     ordering = ["pipeline", "-first_seen", "-id"]
     sortable_by = ("pipeline",)
 
+    @property
+    def runs(self) -> RunAdmin:
+        """The admin of runs on the same site."""
+        runs = self.admin_site.get_model_admin(Run)
+        assert isinstance(runs, RunAdmin)
+        return runs
+
+    def address(self, name: str, *keys: Any, **query: Any) -> str:
+        """The address of one of our pages in this admin site."""
+        return address(self.admin_site, name, *keys, **query)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Django's own, and the pages of pipelines."""
+        views = (("pipelines", PipelinesView(self)), ("pipeline", PipelineView(self)))
+        own = [
+            path(
+                f"{name}/",
+                self.admin_site.admin_view(view),
+                name=f"fluxio_django_pipelineversion_{name}",
+            )
+            for name, view in views
+        ]
+        return [*own, *super().get_urls()]
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list of versions."""
-        return super().changelist_view(
-            request, {"title": _("Pipeline versions"), **(extra_context or {})}
-        )
+        context = {
+            "title": _("Pipeline versions"),
+            "pipelines_address": self.address("pipelineversion_pipelines"),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
 
     @admin.display(description=gettext_lazy("stages"))
     def stages(self, version: PipelineVersion) -> str:
@@ -72,6 +101,7 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
                 % {"version": obj.version, "pipeline": obj.pipeline},
                 "subtitle": None,
                 "version": obj,
+                "pipeline_address": self.address("pipelineversion_pipeline", pipeline=obj.pipeline),
                 "first_seen": time_text(obj.first_seen),
                 "is_current": _is_current(obj),
                 "entries": manifest.entries if manifest is not None else None,
@@ -80,7 +110,4 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
 
 
 def _is_current(version: PipelineVersion) -> bool:
-    try:
-        return pipelines[version.pipeline].version == version.version
-    except Exception:  # noqa: BLE001 - unregistered, or the project's factory failed
-        return False
+    return code_of(version.pipeline).version == version.version
