@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from fluxio.diff import ABSENT, ChangeKind, compare, same
+from fluxio.diff import ABSENT, Change, ChangeKind, compare, same
 from fluxio.errors import FluxioError
 from fluxio.runtime.reading import Moment
 from fluxio_django import services
@@ -204,18 +204,13 @@ class ComparisonView:
                 with_values=False,
             )
         changes = found.paths(limit=MOST_CHANGES)
-        renderer = Renderer()
-        shown = [
-            ShownChange(
-                path=printable(change.text),
-                kind=str(CHANGE_LABELS[change.kind]),
-                tone=CHANGE_TONES[change.kind],
-                a=None if change.a is ABSENT else renderer.show(change.a),
-                b=None if change.b is ABSENT else renderer.show(change.b),
-            )
-            for change in changes
-        ]
-        return Comparison(a=a, b=b, changes=shown, truncated=changes.truncated, with_values=True)
+        return Comparison(
+            a=a,
+            b=b,
+            changes=shown_changes(changes),
+            truncated=changes.truncated,
+            with_values=True,
+        )
 
     def _with_what_is_the_same(
         self, comparison: Comparison, state_a: Mapping[str, Any], state_b: Mapping[str, Any]
@@ -267,6 +262,21 @@ class ComparisonView:
 
     def _address(self, side: Side) -> str:
         return self._admin.address("run_change", side.run.pk)
+
+
+def shown_changes(changes: Iterable[Change]) -> list[ShownChange]:
+    """Differences with their values, which share the bounds of one page."""
+    renderer = Renderer()
+    return [
+        ShownChange(
+            path=printable(change.text),
+            kind=str(CHANGE_LABELS[change.kind]),
+            tone=CHANGE_TONES[change.kind],
+            a=None if change.a is ABSENT else renderer.show(change.a),
+            b=None if change.b is ABSENT else renderer.show(change.b),
+        )
+        for change in changes
+    ]
 
 
 def _change(key: str, sides: dict[str, Any]) -> ShownChange:

@@ -25,14 +25,12 @@ from fluxio_django.admin import audit, nonce
 from fluxio_django.admin.asked import keys_in
 from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
-from fluxio_django.admin.operations import FORCE, FORK, Operation, Order
-from fluxio_django.admin.page import ShownState, state_at
+from fluxio_django.admin.operations import FORCE, Operation, Order
 from fluxio_django.admin.standing import Standing, reached_steps, standing_of, unreadable
 from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.deeds import Deed, origin
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
-from fluxio_django.rights import Right
 
 if TYPE_CHECKING:
     from fluxio_django.admin.runs import RunAdmin
@@ -69,6 +67,8 @@ class Candidate:
 class ConfirmationView:
     """Asks for confirmation on GET, and acts on POST."""
 
+    template = "admin/fluxio_django/run/confirm.html"
+
     def __init__(self, model_admin: RunAdmin, operation: Operation) -> None:
         self._admin = model_admin
         self._operation = operation
@@ -85,8 +85,12 @@ class ConfirmationView:
         candidates = self._candidates(request, self._chosen(request))
         if request.method != "POST":
             return self._page(request, candidates, self._form(request, candidates))
+        return self._sent(request, candidates)
+
+    def _sent(self, request: HttpRequest, candidates: Sequence[Candidate]) -> HttpResponse:
+        """The answer to a form that was sent."""
         form = self._form(request, candidates, data=request.POST)
-        if not form.is_valid():
+        if not self._is_sound(candidates, form):
             return self._page(request, candidates, form)
         try:
             return self._act(request, candidates, form)
@@ -94,6 +98,10 @@ class ConfirmationView:
             # The transaction is rolled back by now, with the entries for the trail.
             reason = printable(str(problem.args[0] if problem.args else problem))
             return self._turned_away(request, [each.run for each in candidates], reason)
+
+    def _is_sound(self, candidates: Sequence[Candidate], form: ReasonForm) -> bool:
+        """Whether what was filled in can be done."""
+        return form.is_valid()
 
     # --- who, and whether
 
@@ -135,12 +143,16 @@ class ConfirmationView:
         drifted = only is not None and only.is_forced
         if not issubclass(self._operation.form, StepForm):
             return self._operation.form(data, drifted=drifted)
-        steps = _step_choices(only.standing) if only is not None else ()
+        steps = step_choices(only.standing) if only is not None else ()
         initial = {"from_step": request.GET.get("from_step", "")}
         return self._operation.form(data, initial=initial, steps=steps, drifted=drifted)
 
     def _page(
-        self, request: HttpRequest, candidates: Sequence[Candidate], form: ReasonForm
+        self,
+        request: HttpRequest,
+        candidates: Sequence[Candidate],
+        form: ReasonForm,
+        **more: Any,
     ) -> HttpResponse:
         runs = [candidate.run for candidate in candidates]
         ready = [candidate for candidate in candidates if not candidate.refusal]
@@ -165,20 +177,10 @@ class ConfirmationView:
             "only": only,
             "form": form,
             "confirmation": nonce.issue(request, self._operation.name, runs),
-            "before": self._before(request, only) if only and ready else None,
-            "before_label": _before_label(request, only) if only else "",
             "back": self._back(runs),
+            **more,
         }
-        return TemplateResponse(request, "admin/fluxio_django/run/confirm.html", context)
-
-    def _before(self, request: HttpRequest, only: Candidate) -> ShownState | None:
-        """What a fork begins with, for those who may see values."""
-        if self._operation is not FORK or not self._admin.may(request, Right.VALUES, only.run):
-            return None
-        step = request.GET.get("from_step") or None
-        if only.is_forced or self._operation.begins is None:
-            return None
-        return state_at(only.run, self._operation.begins(only.run, step))
+        return TemplateResponse(request, self.template, context)
 
     # --- acting
 
@@ -281,16 +283,8 @@ class ConfirmationView:
         return self._admin.address("run_changelist")
 
 
-def _before_label(request: HttpRequest, only: Candidate) -> str:
-    step = request.GET.get("from_step")
-    if step:
-        return _("The state before step %s") % printable(step)
-    if only.run.status == RunStatus.SUCCEEDED:
-        return _("The state at the beginning")
-    return _("The state at the last checkpoint")
-
-
-def _step_choices(standing: Standing) -> list[tuple[str, str]]:
+def step_choices(standing: Standing) -> list[tuple[str, str]]:
+    """From where a run can be run again: step keys with labels, "" for where it goes on."""
     run = standing.run
     if run.status == RunStatus.SUCCEEDED:
         start = _("the beginning")

@@ -1,23 +1,15 @@
-"""What people fill in before something is done: the reason, the step, the patch, the moments."""
+"""What people fill in before something is done: the reason, the step, the moments."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
-from django.core.exceptions import ValidationError
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.utils.translation import gettext_lazy as _
 
-from fluxio.codec import DEFAULT_CODEC, parse_json
-from fluxio.codec.registry import USER_TAG
-from fluxio.errors import DecodingError, InvalidRunIDError
-from fluxio.runtime.reading import checked_run_id
-from fluxio_django import services
 from fluxio_django.admin.moments import LONGEST, Named, named_moment
-from fluxio_django.models import Run
 
 LONGEST_REASON = 300
 
@@ -72,47 +64,6 @@ class StepForm(ReasonForm):
         return self.cleaned_data["from_step"] or None
 
 
-class ForkForm(StepForm):
-    """A new run: under which id, and with what set in its context."""
-
-    as_run_id = forms.CharField(
-        label=_("Run id of the fork"),
-        max_length=128,
-        required=False,
-        widget=AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text=_("Printable ASCII characters without spaces. Leave it empty for a random one."),
-    )
-    patch = forms.CharField(
-        label=_("Patch"),
-        initial="{}",
-        widget=AdminTextareaWidget(attrs={"spellcheck": "false", "rows": 8}),
-        help_text=_(
-            "A JSON object. Its keys are set in the context before the first step; others stay. "
-            'Types that JSON lacks are written with a tag: {"amount": {"$decimal": "12.50"}}. '
-            "There are $decimal, $uuid, $date, $datetime, $tuple, $set, $bytes and others."
-        ),
-    )
-
-    field_order = ("from_step", "as_run_id", "patch", "reason")
-
-    def clean_as_run_id(self) -> str | None:
-        """The id, or None for a random one."""
-        wanted = self.cleaned_data["as_run_id"]
-        if not wanted:
-            return None
-        try:
-            chosen = checked_run_id(wanted)
-        except InvalidRunIDError as problem:
-            raise ValidationError(str(problem)) from problem
-        if Run.objects.using(services.database()).filter(run_id=chosen).exists():
-            raise ValidationError(_("This run id is taken. Choose another one."))
-        return chosen
-
-    def clean_patch(self) -> dict[str, Any]:
-        """The values to set, typed."""
-        return typed_patch(self.cleaned_data["patch"])
-
-
 class CompareForm(ReasonForm):
     """Which two moments are compared."""
 
@@ -152,41 +103,3 @@ class CompareForm(ReasonForm):
     def clean_at_b(self) -> Named:
         """The moment of b."""
         return named_moment(self.cleaned_data["at_b"])
-
-
-def typed_patch(text: str) -> dict[str, Any]:
-    """The values that a patch sets.
-
-    The text is bounded and read as plain JSON first; then the tags of built-in types count.
-    Those of registered types do not: what they would build is the project's own code at work.
-
-    Raises:
-        ValidationError: the text is no such patch; the message says where and why.
-    """
-    try:
-        plain = parse_json(text)
-        if type(plain) is not dict:
-            raise ValidationError(_('Write a JSON object, e.g. {"amount": 12}.'))
-        tag = _registered_tag(plain)
-        if tag is not None:
-            raise ValidationError(
-                _("%(tag)s names a registered type; a patch holds built-in types only."),
-                params={"tag": tag[:100]},
-            )
-        return DEFAULT_CODEC.decode(json.dumps(plain), root="patch")
-    except DecodingError as problem:
-        raise ValidationError(str(problem)) from problem
-
-
-def _registered_tag(plain: Any) -> str | None:
-    pending = [plain]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Mapping):
-            for key in value:
-                if key.startswith(USER_TAG):
-                    return str(key)
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-    return None

@@ -16,7 +16,8 @@ from fluxio.runtime.reading import Moment
 from fluxio.runtime.runs import ForkOrder
 from fluxio.types import RunStatus as CoreStatus
 from fluxio_django import services
-from fluxio_django.admin.forms import ForkForm, ReasonForm, StepForm
+from fluxio_django.admin.editing import ForkForm
+from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
 from fluxio_django.admin.standing import Standing
 from fluxio_django.admin.status import status_of

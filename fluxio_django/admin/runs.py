@@ -24,6 +24,7 @@ from fluxio_django.admin.filters import (
     StatusFilter,
     VersionFilter,
 )
+from fluxio_django.admin.forking import ForkView
 from fluxio_django.admin.keyset import NEWEST_FIRST
 from fluxio_django.admin.listing import SUBJECT, RunChangeList
 from fluxio_django.admin.measures import NOTHING, age_text, printable, run_duration_text, time_text
@@ -181,8 +182,11 @@ class RunAdmin(ReadOnlyAdmin[Run]):
     def get_urls(self) -> list[URLPattern]:
         """Django's own, and one for each operation."""
         views: list[tuple[str, Callable[[HttpRequest], HttpResponse]]] = [
-            (operation.name, ConfirmationView(self, operation)) for operation in OPERATIONS
+            (operation.name, ConfirmationView(self, operation))
+            for operation in OPERATIONS
+            if operation is not FORK
         ]
+        views.append(("fork", ForkView(self)))
         views.append(("diff", ComparisonView(self)))
         views.append(("redrive", RedriveView(self)))
         views.append(("pulse", PulseView(self)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -59,11 +60,17 @@ def test_a_run_is_forked_from_a_step_with_a_patch(tab: OpenTab, shop: Shop) -> N
     open_tab.do(lambda page: row.get_by_role("link", name="Fork").click())
     assert open_tab.do(lambda page: page.input_value("[name=from_step]")) == "charge"
     open_tab.fill("Run id of the fork:", "order-17b")
-    open_tab.fill("Patch:", '{"total": {"$decimal": "1.00"')
+    open_tab.fill("total", '{"$decimal": "1.00"')
     open_tab.fill("Reason:", "a goodwill price")
-    open_tab.click("Fork", role="button")
-    assert "this is no JSON" in open_tab.text(".field-patch")
-    open_tab.fill("Patch:", '{"total": {"$decimal": "1.00"}}')
+    open_tab.click("Preview", role="button")
+    assert "this is no JSON" in open_tab.text(".fluxio-editor")
+    open_tab.fill("total", '{"$decimal": "1.00"}')
+    open_tab.fill("Further keys:", '{"note": "goodwill"}')
+    open_tab.do(lambda page: page.press("[name=as_run_id]", "Enter"))
+    assert "25.00" in open_tab.text(".fluxio-diff")
+    open_tab.click("Change something", role="button")
+    assert open_tab.do(lambda page: page.input_value("[name=patch]")) == '{"note": "goodwill"}'
+    open_tab.click("Preview", role="button")
     open_tab.click("Fork", role="button")
     assert "Forking order-17b." in open_tab.text(".messagelist")
     assert services.state("order-17b")["receipt"]["amount"] == Decimal("1.00")
@@ -120,6 +127,8 @@ def every_page(run: Run) -> list[str]:
         f"{LIST}resume/?run={run.pk}&run={Run.objects.exclude(pk=run.pk).get().pk}",
         *(f"/admin/fluxio_django/checkpoint/{pk}/change/" for pk in rows),
         "/admin/fluxio_django/pipelineversion/",
+        "/admin/fluxio_django/pipelineversion/pipelines/",
+        f"/admin/fluxio_django/pipelineversion/pipeline/?pipeline={run.pipeline}",
         f"/admin/fluxio_django/pipelineversion/{version.pk}/change/",
     ]
 
@@ -150,10 +159,12 @@ def test_nothing_that_a_run_holds_comes_to_life(tab: OpenTab, shop: Shop, hostil
         assert open_tab.do(lambda page: page.locator("img[src=x], svg[onload]").count()) == 0
         assert open_tab.text()
     open_tab.visit(f"{LIST}fork/?run={hostile_run.pk}")
-    open_tab.fill("Patch:", f"not JSON {HOSTILE}")
+    open_tab.fill("Further keys:", f"not JSON {HOSTILE}")
     open_tab.fill("Reason:", HOSTILE[:200])
-    open_tab.click("Fork", role="button")
-    open_tab.fill("Patch:", "{}")
+    open_tab.click("Preview", role="button")
+    open_tab.fill("Further keys:", json.dumps({HOSTILE: [HOSTILE]}))
+    open_tab.click("Preview", role="button")
+    assert "script" in open_tab.text(".fluxio-diff")
     open_tab.click("Fork", role="button")
     assert HOSTILE[:60] in open_tab.text("#content")
     open_tab.visit(f"{LIST}diff/?run={hostile_run.pk}")

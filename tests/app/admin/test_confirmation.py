@@ -439,15 +439,3 @@ def test_a_failure_of_the_work_is_the_run_s_and_not_the_page_s(
     assert confirm(root, address("resume", run)).status_code == 302
     assert Run.objects.get(pk=run.pk).status == "failed"
     assert LogEntry.objects.count() == 1
-
-
-# --- values
-
-
-def test_a_fork_s_context_is_shown_to_those_who_may_see_values(
-    shop: Shop, root: Client, sign_in: SignIn
-) -> None:
-    run = shop.fail("bad", note="canary")
-    where = address("fork", run) + "&from_step=charge"
-    assert "canary" in said(root, where)
-    assert "canary" not in said(sign_in("view_run", "fork_run"), where)
