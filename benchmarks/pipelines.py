@@ -6,7 +6,7 @@ from typing import Any
 
 from fluxio import Context, Parallel, Pipeline, stage
 from fluxio.store.base import CheckpointStore
-from fluxio_django import DjangoStore
+from fluxio_django import DjangoStore, register
 from fluxio_django.pipeline import DjangoPipeline
 
 KEYS = 3
@@ -65,3 +65,9 @@ def fan(branches: int) -> list[Any]:
         return stage(name=f"b{number}")(body)
 
     return [Parallel([branch(number) for number in range(branches)])]
+
+
+ENQUEUED = "bench.enqueued"
+"""The pipeline that workers execute; see `benchmarks.workloads.w9`."""
+
+register(ENQUEUED, Pipeline(noops(10, asynchronous=False), durable=True))

@@ -25,21 +25,34 @@ _NAME = f"fluxio_bench_{os.getpid()}"
 def set_up() -> None:
     """Configure Django and make the tables: in PostgreSQL as `default`, and in a file of SQLite."""
     settings.configure(
-        DATABASES={"default": _postgresql() or _sqlite("default"), "sqlite": _sqlite("sqlite")},
-        INSTALLED_APPS=[
+        **project_settings(
+            {"default": _postgresql() or _sqlite("default"), "sqlite": _sqlite("sqlite")}
+        )
+    )
+    django.setup()
+    for alias in settings.DATABASES:
+        call_command("migrate", verbosity=0, database=alias)
+
+
+def project_settings(databases: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the project, over these databases."""
+    return {
+        "DATABASES": databases,
+        "INSTALLED_APPS": [
             "django.contrib.admin",
             "django.contrib.auth",
             "django.contrib.contenttypes",
             "django.contrib.messages",
             "django.contrib.sessions",
             "fluxio_django",
+            "benchmarks",
         ],
-        MIDDLEWARE=[
+        "MIDDLEWARE": [
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
             "django.contrib.messages.middleware.MessageMiddleware",
         ],
-        TEMPLATES=[
+        "TEMPLATES": [
             {
                 "BACKEND": "django.template.backends.django.DjangoTemplates",
                 "APP_DIRS": True,
@@ -52,15 +65,13 @@ def set_up() -> None:
                 },
             }
         ],
-        ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF="benchmarks.urls",
-        STATIC_URL="static/",
-        USE_TZ=True,
-        SECRET_KEY="only for benchmarks",
-    )
-    django.setup()
-    for alias in settings.DATABASES:
-        call_command("migrate", verbosity=0, database=alias)
+        "ALLOWED_HOSTS": ["*"],
+        "ROOT_URLCONF": "benchmarks.urls",
+        "STATIC_URL": "static/",
+        "USE_TZ": True,
+        "SECRET_KEY": "only for benchmarks",
+        "FLUXIO": {"DISPATCHER": "celery"},
+    }
 
 
 def about() -> dict[str, str]:
@@ -103,10 +114,15 @@ def _postgresql() -> dict[str, Any] | None:
         fresh_database(_NAME)
     except (ImportError, psycopg.Error):
         return None
-    url = urlsplit(server_url(_NAME))
+    return postgresql_settings(_NAME)
+
+
+def postgresql_settings(name: str) -> dict[str, Any]:
+    """What Django needs to know of a database on the server that the benchmarks use."""
+    url = urlsplit(server_url(name))
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": _NAME,
+        "NAME": name,
         "USER": url.username or "postgres",
         "PASSWORD": url.password or "",
         "HOST": url.hostname,
