@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from types import TracebackType
@@ -202,7 +202,7 @@ class Pipeline(Nestable):
         run_id: str | None = None,
         resume: bool = False,
         watch: Watchers | None = None,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Run and yield the chunks of STREAM stages as they come.
 
         The run waits for a slow reader, and leaving the loop early cancels it. Arguments and errors

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.db import models
@@ -30,11 +30,19 @@ from fluxio_django.progress import board
 from fluxio_django.queueing import Order, Wish, enqueue
 from fluxio_django.signals import SignalSender, anybody_listens
 from fluxio_django.store import DjangoStore
+from fluxio_django.streaming import stream_chunks_sync
 from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables, hop
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+class _Links(TypedDict):
+    """What a new run is about, and whose wish it is."""
+
+    subject: models.Model | None
+    requested_by: models.Model | None
 
 
 class DjangoPipeline(Pipeline):
@@ -200,21 +208,44 @@ class DjangoPipeline(Pipeline):
         watch: Watchers | None = None,
         subject: models.Model | None = None,
         requested_by: models.Model | None = None,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """See `Pipeline.stream`, and `invoke` for the links of a new run."""
+        links = _Links(subject=subject, requested_by=requested_by)
+        return stream_chunks(self._streamed(initial, run_id, resume, watch, links))
 
-        async def start(sink: ChunkSink) -> FinalContext:
-            watchers = replace(watch or Watchers(), chunks=sink)
-            return await self.invoke(
-                initial,
-                run_id=run_id,
-                resume=resume,
-                watch=watchers,
-                subject=subject,
-                requested_by=requested_by,
-            )
+    def stream_sync(
+        self,
+        initial: Mapping[str, Any],
+        *,
+        run_id: str | None = None,
+        resume: bool = False,
+        watch: Watchers | None = None,
+        subject: models.Model | None = None,
+        requested_by: models.Model | None = None,
+    ) -> Generator[Any, None, None]:
+        """See `stream`. The run goes on while a chunk is waited for, and at most 16 chunks beyond.
 
-        return stream_chunks(start)
+        Closing the generator cancels the run and waits for it.
+        """
+        links = _Links(subject=subject, requested_by=requested_by)
+        return stream_chunks_sync(self._streamed(initial, run_id, resume, watch, links))
+
+    def _streamed(
+        self,
+        initial: Mapping[str, Any],
+        run_id: str | None,
+        resume: bool,
+        watch: Watchers | None,
+        links: _Links,
+    ) -> Callable[[ChunkSink], Awaitable[FinalContext]]:
+        """What starts a run whose chunks go into a sink."""
+        return lambda sink: self.invoke(
+            initial,
+            run_id=run_id,
+            resume=resume,
+            watch=replace(watch or Watchers(), chunks=sink),
+            **links,
+        )
 
     async def resume(
         self, run_id: str, *, watch: Watchers | None = None, force: Force | None = None

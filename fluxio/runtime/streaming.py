@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from fluxio.runtime.driver import ChunkSink
@@ -12,7 +12,9 @@ BUFFERED_CHUNKS = 16
 """How many chunks a stage may be ahead of its reader."""
 
 
-async def stream_chunks(start: Callable[[ChunkSink], Awaitable[Any]]) -> AsyncIterator[Any]:
+async def stream_chunks(
+    start: Callable[[ChunkSink], Awaitable[Any]],
+) -> AsyncGenerator[Any, None]:
     """Run `start(sink)` beside the reader and yield what it puts into the sink, in order.
 
     The run waits while the buffer is full. When the reader leaves, the run is cancelled and

@@ -1,7 +1,7 @@
 """What type checkers see of `fluxio_django` in the code of users; never executed."""
 
 from collections.abc import Iterator
-from typing import assert_type
+from typing import Any, assert_type
 
 from django.http import HttpRequest, JsonResponse
 from django.test import TestCase
@@ -49,6 +49,8 @@ def view(request: HttpRequest) -> JsonResponse:
     assert_type(order, FinalContext)
     assert_type(pipeline.resume_sync("order-42"), FinalContext)
     assert_type(pipeline.history_sync("order-42"), list[HistoryEntry])
+    for chunk in pipeline.stream_sync({"sku": "A1"}, resume=False):
+        assert_type(chunk, Any)
     handle = pipeline.enqueue_sync({"sku": "A1"}, "order-43", countdown=60, priority=1)
     assert_type(handle, RunHandle)
     assert_type(handle.status(), RunStatus)

@@ -225,12 +225,12 @@ async def test_leaving_the_stream_early_cancels_the_run_and_frees_it() -> None:
     async for chunk in stream:
         if chunk == 40:
             break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert asyncio.all_tasks() == before
     assert [event.status for event in endings.seen] == [RunStatus.CANCELLED]
     resumed = pipeline.stream({}, run_id="r", resume=True)
     assert await anext(resumed) == 0
-    await resumed.aclose()  # type: ignore[attr-defined]
+    await resumed.aclose()
 
 
 async def test_a_failing_stream_delivers_what_was_yielded_and_then_its_error() -> None:
@@ -253,7 +253,7 @@ async def test_a_reader_that_raises_is_not_left_hanging() -> None:
     with pytest.raises(ValueError, match="reader"):
         async for _ in stream:
             raise ValueError("reader")
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert asyncio.all_tasks() == before
 
 
@@ -283,7 +283,7 @@ async def test_the_generator_is_closed_whoever_ends_the_stream() -> None:
 
     stream = Pipeline([careful]).stream({})
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert closed == [True]
 
 
