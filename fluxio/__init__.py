@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fluxio.observability.base import BaseCallback
     from fluxio.observability.langfuse import LangfuseCallback as LangfuseCallback
     from fluxio.observability.logging import LoggingCallback
+    from fluxio.observability.metrics import MetricsCallback as MetricsCallback
     from fluxio.observability.opentelemetry import OpenTelemetryCallback as OpenTelemetryCallback
     from fluxio.passages import Where
     from fluxio.pipeline import Pipeline
@@ -91,6 +92,7 @@ _HOMES = {
     "fluxio.observability.base": ("BaseCallback",),
     "fluxio.observability.langfuse": ("LangfuseCallback",),
     "fluxio.observability.logging": ("LoggingCallback",),
+    "fluxio.observability.metrics": ("MetricsCallback",),
     "fluxio.observability.opentelemetry": ("OpenTelemetryCallback",),
     "fluxio.passages": ("Where",),
     "fluxio.pipeline": ("Pipeline",),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -17,21 +14,13 @@ from django.utils.module_loading import import_string
 
 from fluxio.codec import Keyring
 from fluxio.errors import ConfigurationError
+from fluxio.observability.base import BaseCallback
 from fluxio.redaction import DEFAULT_PATTERNS
 from fluxio.store.base import CheckpointStore
-from fluxio.types import RunStatus
-from fluxio_django.openings import is_opening
-from fluxio_django.rates import is_rate
-
-_MOST_DAYS = 366_000
-DISPATCHERS = ("inline", "eager", "celery", "tasks")
-
+from fluxio_django.rules import RULES
 
 EVERY_PIPELINE = "*"
 """Stands in FLUXIO["RETENTION"] for the pipelines that it does not name."""
-
-ENDED = tuple(status.value for status in RunStatus if not status.is_open)
-"""The statuses of runs that have ended; only such runs are ever pruned."""
 
 DEFAULT_RETENTION = {
     EVERY_PIPELINE: {"succeeded": 90, "failed": 180, "cancelled": 180, "dead": 365},
@@ -59,7 +48,12 @@ class Settings:
     others, days (or a timedelta) by status; None keeps them for ever.
     `keyring` seals what `DjangoStore` and `DjangoRedisStore` keep: a `fluxio.Keyring`, the dotted
     path of one or of a function that gives one, or key ids with 32 random bytes in base64 each, the
-    newest first. Where it leads to no keys, nothing is stored or read.
+    newest first. Where it leads to no keys, nothing is stored or read. `callbacks` watch the runs
+    of every registered pipeline, beside its own: each is a `fluxio.BaseCallback`, or the dotted
+    path of one or of what gives one without arguments, such as "fluxio.LoggingCallback".
+    `health_token` is a secret of at least 16 characters that opens the health view to whoever sends
+    it; None keeps the view closed. `health_wait_seconds` is how long a run may wait for a worker
+    before that view says that something is wrong.
     """
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
@@ -80,6 +74,9 @@ class Settings:
         default_factory=lambda: DEFAULT_RETENTION
     )
     keyring: Keyring | str | Mapping[str, str] | Callable[[], Keyring] | None = None
+    callbacks: Sequence[BaseCallback | str] = ()
+    health_token: str | None = field(default=None, repr=False)
+    health_wait_seconds: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,6 +149,37 @@ def project_keyring() -> Keyring | None:
     return found
 
 
+@cache
+def project_callbacks() -> tuple[BaseCallback, ...]:
+    """What watches the runs of every registered pipeline.
+
+    Raises:
+        ConfigurationError: an entry of FLUXIO["CALLBACKS"] leads to no callback.
+    """
+    return tuple(_callback(chosen) for chosen in settings().callbacks)
+
+
+def _callback(chosen: BaseCallback | str) -> BaseCallback:
+    if isinstance(chosen, BaseCallback):
+        return chosen
+    try:
+        found: Any = import_string(chosen)
+        if not isinstance(found, BaseCallback):
+            found = found()
+    except Exception as problem:  # an extra is missing, or code of the project failed
+        raise _no_callback(chosen, f"failed with {type(problem).__name__}: {problem}") from problem
+    if not isinstance(found, BaseCallback):
+        raise _no_callback(chosen, f"leads to {type(found).__name__}")
+    return found
+
+
+def _no_callback(chosen: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"FLUXIO['CALLBACKS'] names {chosen!r}, which {reason}. Use callbacks, or the dotted paths "
+        "of callbacks or of what gives one without arguments, e.g. 'fluxio.LoggingCallback'."
+    )
+
+
 def _key(text: object) -> bytes:
     if not isinstance(text, str):
         raise TypeError
@@ -186,7 +214,7 @@ def _read() -> tuple[Settings, tuple[Problem, ...]]:
     accepted: dict[str, Any] = {}
     passed_over: list[Problem] = []
     for key, value in given.items():
-        rule = _RULES.get(key)
+        rule = RULES.get(key)
         if rule is None:
             passed_over.append(_unknown(key))
         elif not rule.accepts(value):
@@ -201,114 +229,21 @@ def _unknown(key: object) -> Problem:
         key=str(key),
         known=False,
         message=f"FLUXIO has an unknown key {key!r}.",
-        hint=f"Known keys: {', '.join(_RULES)}.",
+        hint=f"Known keys: {', '.join(RULES)}.",
     )
 
 
 def _unfit(key: str, value: object, wanted: str) -> Problem:
+    told = "does not fit" if RULES[key].secret else f"is {value!r}"
     return Problem(
         key=key,
         known=True,
-        message=f"FLUXIO[{key!r}] is {value!r}; the default is used instead.",
+        message=f"FLUXIO[{key!r}] {told}; the default is used instead.",
         hint=f"Give {wanted}.",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    accepts: Callable[[Any], bool]
-    wanted: str
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_seconds(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value) and value > 0
-
-
-def _is_function(value: object) -> bool:
-    return value is None or callable(value) or (isinstance(value, str) and "." in value)
-
-
-def _are_patterns(value: object) -> bool:
-    # A text would be read as a list of single letters.
-    if not isinstance(value, list | tuple | set | frozenset):
-        return False
-    return all(isinstance(item, str) and item.strip() for item in value)
-
-
-def _is_store(value: object) -> bool:
-    return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
-
-
-_QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
-
-
-def _are_queues(value: object) -> bool:
-    if not isinstance(value, list | tuple) or not value:
-        return False
-    return all(isinstance(name, str) and _QUEUE.fullmatch(name) for name in value)
-
-
-def _are_openings(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and is_opening(opening) for name, opening in value.items()
-    )
-
-
-def _is_retention(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, Mapping):
-        return False
-    return all(
-        isinstance(name, str)
-        and isinstance(by_status, Mapping)
-        and set(by_status) <= set(ENDED)
-        and all(_is_age(age) for age in by_status.values())
-        for name, by_status in value.items()
-    )
-
-
-def _is_age(value: object) -> bool:
-    if isinstance(value, timedelta):
-        return value > timedelta(0)
-    return value is None or (_is_seconds(value) and value < _MOST_DAYS)  # type: ignore[operator]
-
-
-_RULES = {
-    "STORE": _Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
-    "DATABASE": _Rule(
-        lambda value: isinstance(value, str) and value != "", "an alias of DATABASES"
-    ),
-    "LEASE_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
-    "SWEEP_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
-    "MAX_TAKEOVERS": _Rule(_is_whole, "a whole number above 0"),
-    "MAX_PAYLOAD_BYTES": _Rule(_is_whole, "a whole number of bytes above 0"),
-    "DISPATCHER": _Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
-    "QUEUES": _Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
-    "REDACT": _Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
-    "RETENTION": _Rule(
-        _is_retention,
-        "a dict of pipelines ('*' for the others), each a dict of "
-        f"{', '.join(ENDED)} to a number of days, a timedelta or None",
-    ),
-    "VISIBLE_TO": _Rule(_is_function, "a function, or the dotted path of one"),
-    "VIEWS": _Rule(
-        _are_openings,
-        "names of pipelines with what is open, e.g. {'orders.checkout': {'START': 'signed-in'}}",
-    ),
-    "START_RATE": _Rule(is_rate, "how many in what time, e.g. '30/m'; the units are s, m, h and d"),
-    "STREAMS_PER_USER": _Rule(_is_whole, "a whole number above 0"),
-    "STREAM_SECONDS": _Rule(_is_seconds, "a number of seconds above 0"),
-    # A default in the place of keys that are wrong would store everything in the clear.
-    "KEYRING": _Rule(lambda value: True, "a Keyring, or what leads to one"),
-}
-assert set(_RULES) == {each.name.upper() for each in fields(Settings)}
+assert set(RULES) == {each.name.upper() for each in fields(Settings)}
 
 
 def _forget(*, setting: str, **_: object) -> None:
@@ -316,6 +251,7 @@ def _forget(*, setting: str, **_: object) -> None:
         _read.cache_clear()
         default_store.cache_clear()
         project_keyring.cache_clear()
+        project_callbacks.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="fluxio_django.conf")

@@ -24,6 +24,7 @@ from fluxio.runtime.runs import ForkOrder, Watchers
 from fluxio.runtime.streaming import stream_chunks
 from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
+from fluxio_django.conf import project_callbacks
 from fluxio_django.handles import RunHandle
 from fluxio_django.limits import NO_LIMITS, Limits
 from fluxio_django.progress import board
@@ -334,8 +335,9 @@ class DjangoPipeline(Pipeline):
 
     def _watchers(self, watch: Watchers | None) -> Watchers:
         watchers = super()._watchers(watch)
-        if anybody_listens():
-            watchers = replace(watchers, callbacks=(*watchers.callbacks, SignalSender()))
+        senders = (SignalSender(),) if anybody_listens() else ()
+        if added := (*project_callbacks(), *senders):
+            watchers = replace(watchers, callbacks=(*watchers.callbacks, *added))
         if not self.durable or not isinstance(self.checkpoint_store, DjangoStore):
             return watchers
         tables = self.checkpoint_store.tables
@@ -353,8 +355,9 @@ class DjangoPipeline(Pipeline):
 
     def _never_waits(self, watch: Watchers | None) -> bool:
         blocking = isinstance(self.checkpoint_store, DjangoStore | InMemoryStore | None)
-        watched = self.callbacks or (watch is not None and (watch.callbacks or watch.chunks))
-        return blocking and not watched and not anybody_listens() and self._plain
+        asked = watch is not None and (watch.callbacks or watch.chunks)
+        watched = self.callbacks or project_callbacks() or asked or anybody_listens()
+        return blocking and not watched and self._plain
 
     @cached_property
     def _plain(self) -> bool:

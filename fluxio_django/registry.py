@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import RLock
 from typing import overload
 
@@ -33,6 +34,8 @@ class Registry:
     def __init__(self, store: Callable[[], CheckpointStore] = default_store) -> None:
         self._factories: dict[str, Factory] = {}
         self._built: dict[str, DjangoPipeline] = {}
+        self._clashes: dict[str, ConfigurationError] = {}
+        self._discovering = False
         self._store = store
         # Re-entrant, since a factory may ask for another pipeline to nest it.
         self._lock = RLock()
@@ -41,7 +44,8 @@ class Registry:
         """Register a factory, and what the queued runs of its pipeline are held to.
 
         Raises:
-            ConfigurationError: the name is taken by another factory, or is none.
+            ConfigurationError: the name is none, or is taken by another factory; while pipelines
+                are discovered, that is only noted in `clashes`.
         """
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise ConfigurationError(
@@ -51,10 +55,14 @@ class Registry:
         with self._lock:
             known = self._factories.get(name)
             if known is not None and not _same(known, factory):
-                raise ConfigurationError(
+                clash = ConfigurationError(
                     f"Pipeline {name!r} is registered twice: by {_place(known)} and by "
                     f"{_place(factory)}. Rename one. Registered: {self._listed()}."
                 )
+                if not self._discovering:
+                    raise clash
+                self._clashes[name] = clash
+                return
             self._factories[name] = factory
             impose(name, limits)
 
@@ -64,6 +72,8 @@ class Registry:
                 raise UnknownPipelineError(
                     f"No pipeline {name!r} is registered. Registered: {self._listed()}.", name=name
                 )
+            if name in self._clashes:
+                raise self._clashes[name]
             if name not in self._built:
                 self._built[name] = self._build(name)
             return self._built[name]
@@ -81,11 +91,26 @@ class Registry:
         """Every registered name, sorted."""
         return sorted(self._factories)
 
+    @property
+    def clashes(self) -> Mapping[str, ConfigurationError]:
+        """Names that two pipelines were found under, which neither can be used by."""
+        return self._clashes
+
+    @contextmanager
+    def discovering(self) -> Iterator[None]:
+        """Note names that are taken, for a system check to tell, instead of refusing to start."""
+        self._discovering = True
+        try:
+            yield
+        finally:
+            self._discovering = False
+
     def remove(self, name: str) -> None:
         """Forget a pipeline; for tests."""
         with self._lock:
             self._factories.pop(name, None)
             self._built.pop(name, None)
+            self._clashes.pop(name, None)
             impose(name, NO_LIMITS)
 
     def _build(self, name: str) -> DjangoPipeline:
@@ -138,7 +163,8 @@ def register(
 
 def autodiscover() -> None:
     """Import `pipelines.py` of every installed app."""
-    autodiscover_modules("pipelines")
+    with pipelines.discovering():
+        autodiscover_modules("pipelines")
 
 
 class _Given:

@@ -1,13 +1,13 @@
 """The JSON API, to be included: `path("fluxio/", include("fluxio_django.urls"))`.
 
-Closed until FLUXIO["VIEWS"] names a pipeline.
+Closed until FLUXIO["VIEWS"] names a pipeline; the health view, until FLUXIO["HEALTH_TOKEN"] is set.
 """
 
 from __future__ import annotations
 
 from django.urls import path, register_converter
 
-from fluxio_django.views import api, description, events
+from fluxio_django.views import api, description, events, health
 from fluxio_django.views.addresses import RunIDConverter
 
 register_converter(RunIDConverter, "fluxio_run")
@@ -15,6 +15,7 @@ register_converter(RunIDConverter, "fluxio_run")
 app_name = "fluxio"
 
 urlpatterns = [
+    path("health/", health.Health.as_view(), name="health"),
     path("openapi.json", description.OpenAPI.as_view(), name="openapi"),
     path("pipelines/", api.Pipelines.as_view(), name="pipelines"),
     path("runs/", api.Runs.as_view(), name="runs"),

@@ -18,7 +18,7 @@ from fluxio_django.checks.pipelines import check_open_pipelines, check_pipelines
 from fluxio_django.checks.servers import check_servers
 from fluxio_django.checks.serving import check_serving
 from fluxio_django.checks.settings import check_settings
-from fluxio_django.checks.stores import check_keyring, check_store
+from fluxio_django.checks.stores import check_callbacks, check_keyring, check_store
 
 __all__ = ["DATABASE", "SETUP", "register_checks"]
 
@@ -31,6 +31,7 @@ SETUP: tuple[Check, ...] = (
     check_settings,
     check_store,
     check_keyring,
+    check_callbacks,
     check_database_settings,
     check_visibility,
     check_dispatcher,

@@ -23,6 +23,8 @@ class CheckID(Enum):
     NO_KEYRING = "fluxio.E008", "FLUXIO['KEYRING'] leads to no keys; nothing is stored or read."
     BROKEN_PIPELINE = "fluxio.E009", "A registered pipeline cannot be built."
     UNQUEUEABLE = "fluxio.E010", "FLUXIO['VIEWS'] starts a pipeline whose runs cannot be queued."
+    DUPLICATE_NAME = "fluxio.E011", "Two pipelines are registered under one name."
+    NO_CALLBACK = "fluxio.E012", "FLUXIO['CALLBACKS'] leads to something that is no callback."
 
     UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
     COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."
@@ -39,6 +41,7 @@ class CheckID(Enum):
     UNMIGRATED = "fluxio.W013", "Migrations of fluxio_django are not applied."
     LOOSE_COLLATION = "fluxio.W014", "A column that has to compare bytes does not."
     FORGETFUL_REDIS = "fluxio.W015", "The Redis that keeps runs throws keys away when it is full."
+    UNRECORDED = "fluxio.W016", "A pipeline has a store, but is not durable: nothing is recorded."
 
     def __init__(self, id: str, says: str) -> None:
         self.id = id

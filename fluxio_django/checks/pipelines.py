@@ -20,15 +20,19 @@ _PROCESSES = ("celery", "tasks")
 
 
 def check_pipelines(app_configs: object, **_: Any) -> list[CheckMessage]:
-    """A pipeline that cannot be built; one whose runs are gone when its process ends."""
+    """Two of one name; one that cannot be built; one whose runs are not kept, or not for long."""
     found: list[CheckMessage] = []
     for name in pipelines:
+        if name in pipelines.clashes:
+            found.append(_duplicate(name, pipelines.clashes[name]))
+            continue
         try:
             pipeline = pipelines[name]
         except Exception as problem:  # noqa: BLE001 - whatever a factory of the project raises
             found.append(_broken(name, problem))
         else:
             found += _forgetful(name, pipeline)
+            found += _unrecorded(name, pipeline)
     return found
 
 
@@ -39,6 +43,13 @@ def built() -> Iterator[tuple[str, DjangoPipeline]]:
             yield name, pipelines[name]
         except Exception:  # noqa: BLE001, S112 - told by the check above
             continue
+
+
+def _duplicate(name: str, clash: ConfigurationError) -> CheckMessage:
+    message, _separator, _rest = str(clash).partition(". Rename one.")
+    return CheckID.DUPLICATE_NAME.message(
+        f"{message}.", hint="Rename one of them; until then neither can be used.", obj=name
+    )
 
 
 def _broken(name: str, problem: Exception) -> CheckMessage:
@@ -59,6 +70,16 @@ def _forgetful(name: str, pipeline: DjangoPipeline) -> Iterator[CheckMessage]:
             "other worker sees them, and none survives a restart.",
             hint="Leave checkpoint_store out, so that FLUXIO['STORE'] is used, which is "
             "'fluxio_django.DjangoStore' by default.",
+            obj=name,
+        )
+
+
+def _unrecorded(name: str, pipeline: DjangoPipeline) -> Iterator[CheckMessage]:
+    if not pipeline.durable and pipeline.checkpoint_store is not None:
+        yield CheckID.UNRECORDED.message(
+            f"Pipeline {name!r} has a checkpoint_store, but is not durable: its runs are not "
+            "recorded there, and cannot be resumed.",
+            hint="Add durable=True, or leave checkpoint_store out.",
             obj=name,
         )
 

@@ -1,4 +1,4 @@
-"""Checks of the store that durable pipelines use, and of the keys it seals with."""
+"""Checks of what FLUXIO leads to: the store, the keys it seals with, callbacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage
 
 from fluxio.errors import ConfigurationError
 from fluxio_django.checks.ids import CheckID
-from fluxio_django.conf import default_store, project_keyring
+from fluxio_django.conf import default_store, project_callbacks, project_keyring
 
 
 def check_store(app_configs: object, **_: Any) -> list[CheckMessage]:
@@ -29,4 +29,16 @@ def check_keyring(app_configs: object, **_: Any) -> list[CheckMessage]:
     except ConfigurationError as problem:
         hint = "Nothing is stored or read until it does. " + str(problem).rpartition(". ")[2]
         return [CheckID.NO_KEYRING.message(str(problem), hint=hint, obj="settings.FLUXIO")]
+    return []
+
+
+def check_callbacks(app_configs: object, **_: Any) -> list[CheckMessage]:
+    """FLUXIO["CALLBACKS"] leads to something that is no callback."""
+    try:
+        project_callbacks()
+    except ConfigurationError as problem:
+        message, _separator, remedy = str(problem).rpartition(". Use ")
+        return [
+            CheckID.NO_CALLBACK.message(f"{message}.", hint=f"Use {remedy}", obj="settings.FLUXIO")
+        ]
     return []

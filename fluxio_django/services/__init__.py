@@ -39,6 +39,7 @@ from fluxio_django.services.runs import (
 )
 from fluxio_django.services.waiting import (
     enqueue,
+    health,
     launch,
     pause_queue,
     queues,
@@ -60,6 +61,7 @@ __all__ = [
     "forced_by",
     "forget",
     "fork",
+    "health",
     "history",
     "interrupted",
     "is_interrupted",

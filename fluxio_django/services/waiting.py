@@ -14,6 +14,7 @@ from fluxio_django.conf import settings
 from fluxio_django.dispatch import Work, deliver_after_commit, work_after_commit
 from fluxio_django.faults import surely
 from fluxio_django.handles import RunHandle
+from fluxio_django.health import Health, examine
 from fluxio_django.queueing import Wish
 from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import storable
@@ -98,3 +99,8 @@ def resume_queue(name: str) -> None:
 def queues() -> list[QueueState]:
     """Every queue that FLUXIO names or that runs wait in, and how it stands."""
     return recovery.queue_states(Tables(database()), settings().queues)
+
+
+def health() -> Health:
+    """Whether runs are being worked on; what is wrong is told in it, and not raised."""
+    return examine(Tables(database()))

@@ -3,7 +3,7 @@
 import pytest
 from django.test import override_settings
 
-from fluxio import InMemoryStore
+from fluxio import BaseCallback, InMemoryStore
 from fluxio.errors import ConfigurationError
 from fluxio_django import DjangoStore
 from fluxio_django.conf import Settings, default_store, problems, settings
@@ -27,6 +27,9 @@ GOOD = {
     "DISPATCHER": ("inline", "eager", "celery", "tasks"),
     "QUEUES": (["default", "slow"], ("a.b-c",)),
     "REDACT": ([], ["iban"], ("password", "iban")),
+    "HEALTH_TOKEN": (None, "a-long-random-secret"),
+    "HEALTH_WAIT_SECONDS": (30, 0.5),
+    "CALLBACKS": ([], ["fluxio.LoggingCallback"], (BaseCallback(),)),
 }
 
 BAD = {
@@ -38,6 +41,9 @@ BAD = {
     "MAX_PAYLOAD_BYTES": (0, 1.5, "1MB"),
     "DISPATCHER": ("post", None, [], "INLINE"),
     "REDACT": (None, "password", [""], ["a", 7], [" "]),
+    "HEALTH_TOKEN": ("", "fifteen letters", "with spaces in between", b"a-long-random-secret"),
+    "HEALTH_WAIT_SECONDS": (0, "30", None),
+    "CALLBACKS": ("fluxio.LoggingCallback", ["nowhere"], [7], [BaseCallback]),
     "QUEUES": ("default", [], [""], ["two words"], [7], None),
 }
 
@@ -69,6 +75,14 @@ def test_a_value_that_does_not_fit_leaves_the_default_and_is_told(key: str, valu
     assert problem.key == key
     assert repr(key) in problem.message
     assert problem.hint.startswith("Give ")
+
+
+def test_a_secret_that_does_not_fit_is_not_repeated() -> None:
+    with override_settings(FLUXIO={"HEALTH_TOKEN": "hunter2"}):
+        (problem,) = problems()
+    assert "hunter2" not in problem.message + problem.hint
+    with override_settings(FLUXIO={"HEALTH_TOKEN": "hunter2-hunter2-hunter2"}):
+        assert "hunter2" not in repr(settings())
 
 
 def test_an_unknown_key_is_told_with_the_known_ones() -> None:

@@ -21,6 +21,7 @@ FLUXIO = [
     "BaseCallback",
     "LoggingCallback",
     "LangfuseCallback",
+    "MetricsCallback",
     "OpenTelemetryCallback",
     "Middleware",
     "RetryMiddleware",
@@ -124,6 +125,7 @@ def test_every_public_name_is_listed_where_it_is_loaded_and_where_types_are_chec
     assert checked == loaded
     assert set(loaded) - set(fluxio.__all__) == {
         "LangfuseCallback",
+        "MetricsCallback",
         "OpenTelemetryCallback",
         "RedisStore",
     }
@@ -141,6 +143,7 @@ def test_everything_star_imported_needs_no_extra() -> None:
     [
         ("RedisStore", "redis", "redis"),
         ("LangfuseCallback", "langfuse", "langfuse"),
+        ("MetricsCallback", "opentelemetry", "opentelemetry"),
         ("OpenTelemetryCallback", "opentelemetry", "opentelemetry"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fluxio import Context, InMemoryStore, Pipeline, stage
+from fluxio.errors import ConfigurationError
 from fluxio_django.registry import pipelines
 from tests.app.checks.found import found
 
@@ -39,6 +40,10 @@ def fleeting() -> Pipeline:
     return Pipeline([work])
 
 
+def unrecorded() -> Pipeline:
+    return Pipeline([work], checkpoint_store=InMemoryStore())
+
+
 def sound() -> Pipeline:
     return Pipeline([work], durable=True)
 
@@ -68,6 +73,24 @@ def test_e010_a_pipeline_that_people_may_start_and_nobody_can_queue(
     assert "durable=True" in found()["fluxio.E010"].hint
     settings.FLUXIO = {"VIEWS": {NAME: {}}}
     assert "fluxio.E010" not in found()
+
+
+def test_e011_two_pipelines_of_one_name(registered: Any) -> None:
+    registered(sound)
+    with pipelines.discovering():
+        registered(forgetful)
+    message = found()["fluxio.E011"]
+    assert "test_pipelines.sound" in message.msg
+    assert "test_pipelines.forgetful" in message.msg
+    with pytest.raises(ConfigurationError, match="registered twice"):
+        pipelines[NAME]
+    with pytest.raises(ConfigurationError, match="registered twice"):
+        registered(forgetful)
+
+
+def test_w016_a_store_in_which_nothing_is_recorded(registered: Any) -> None:
+    registered(unrecorded)
+    assert "durable=True" in found()["fluxio.W016"].hint
 
 
 def test_w008_an_opening_for_a_pipeline_that_is_not_there(registered: Any, settings: Any) -> None:

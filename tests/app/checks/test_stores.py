@@ -19,3 +19,19 @@ def test_e008_keys_that_lead_nowhere(keyring: object) -> None:
     with override_settings(FLUXIO={"KEYRING": keyring}):
         message = found()["fluxio.E008"]
     assert "Nothing is stored or read until it does" in message.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("fluxio.Nothing", "ImportError"),
+        ("fluxio.Context", "TypeError"),
+        ("builtins.dict", "leads to dict"),
+    ],
+)
+def test_e012_callbacks_that_are_none(path: str, reason: str) -> None:
+    with override_settings(FLUXIO={"CALLBACKS": ["fluxio.LoggingCallback", path]}):
+        message = found()["fluxio.E012"]
+    assert path in message.msg
+    assert reason in message.msg
+    assert "fluxio.LoggingCallback" in message.hint

@@ -1,0 +1,150 @@
+"""What each key of FLUXIO has to be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from fluxio.observability.base import BaseCallback
+from fluxio.store.base import CheckpointStore
+from fluxio.types import RunStatus
+from fluxio_django.openings import is_opening
+from fluxio_django.rates import is_rate
+
+DISPATCHERS = ("inline", "eager", "celery", "tasks")
+ENDED = tuple(status.value for status in RunStatus if not status.is_open)
+"""The statuses of runs that have ended; only such runs are ever pruned."""
+
+_MOST_DAYS = 366_000
+_SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Whether a value fits, and what to say that is wanted where it does not.
+
+    A value that is `secret` is not repeated.
+    """
+
+    accepts: Callable[[Any], bool]
+    wanted: str
+    secret: bool = False
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_seconds(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and value > 0
+
+
+def _is_token(value: object) -> bool:
+    # It has to fit into a header as it is.
+    return value is None or (
+        isinstance(value, str)
+        and len(value) >= _SHORTEST_TOKEN
+        and all("!" <= one <= "~" for one in value)
+    )
+
+
+def _is_function(value: object) -> bool:
+    return value is None or callable(value) or (isinstance(value, str) and "." in value)
+
+
+def _are_patterns(value: object) -> bool:
+    # A text would be read as a list of single letters.
+    if not isinstance(value, list | tuple | set | frozenset):
+        return False
+    return all(isinstance(item, str) and item.strip() for item in value)
+
+
+def _is_store(value: object) -> bool:
+    return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
+
+
+def _are_callbacks(value: object) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(
+        isinstance(each, BaseCallback) or (isinstance(each, str) and "." in each) for each in value
+    )
+
+
+_QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+
+
+def _are_queues(value: object) -> bool:
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(isinstance(name, str) and _QUEUE.fullmatch(name) for name in value)
+
+
+def _are_openings(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and is_opening(opening) for name, opening in value.items()
+    )
+
+
+def _is_retention(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, Mapping):
+        return False
+    return all(
+        isinstance(name, str)
+        and isinstance(by_status, Mapping)
+        and set(by_status) <= set(ENDED)
+        and all(_is_age(age) for age in by_status.values())
+        for name, by_status in value.items()
+    )
+
+
+def _is_age(value: object) -> bool:
+    if isinstance(value, timedelta):
+        return value > timedelta(0)
+    return value is None or (_is_seconds(value) and value < _MOST_DAYS)  # type: ignore[operator]
+
+
+RULES = {
+    "STORE": Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
+    "DATABASE": Rule(lambda value: isinstance(value, str) and value != "", "an alias of DATABASES"),
+    "LEASE_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    "SWEEP_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    "MAX_TAKEOVERS": Rule(_is_whole, "a whole number above 0"),
+    "MAX_PAYLOAD_BYTES": Rule(_is_whole, "a whole number of bytes above 0"),
+    "DISPATCHER": Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
+    "QUEUES": Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
+    "REDACT": Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
+    "RETENTION": Rule(
+        _is_retention,
+        "a dict of pipelines ('*' for the others), each a dict of "
+        f"{', '.join(ENDED)} to a number of days, a timedelta or None",
+    ),
+    "VISIBLE_TO": Rule(_is_function, "a function, or the dotted path of one"),
+    "VIEWS": Rule(
+        _are_openings,
+        "names of pipelines with what is open, e.g. {'orders.checkout': {'START': 'signed-in'}}",
+    ),
+    "START_RATE": Rule(is_rate, "how many in what time, e.g. '30/m'; the units are s, m, h and d"),
+    "STREAMS_PER_USER": Rule(_is_whole, "a whole number above 0"),
+    "STREAM_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    "CALLBACKS": Rule(
+        _are_callbacks,
+        "a list of callbacks or of their dotted paths, e.g. ['fluxio.LoggingCallback']",
+    ),
+    "HEALTH_TOKEN": Rule(
+        _is_token,
+        f"a random text of at least {_SHORTEST_TOKEN} printable ASCII characters without spaces",
+        secret=True,
+    ),
+    "HEALTH_WAIT_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    # A default in the place of keys that are wrong would store everything in the clear.
+    "KEYRING": Rule(lambda value: True, "a Keyring, or what leads to one"),
+}
