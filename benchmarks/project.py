@@ -156,6 +156,18 @@ def fresh_database(name: str) -> str:
     return server_url(name)
 
 
+def lasting_database(name: str) -> str:
+    """The database of this name on that server, made where there is none; gives its URL."""
+    import psycopg
+
+    url = os.environ.get("FLUXIO_BENCH_URL", DEFAULT_URL)
+    with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
+        if found.fetchone() is None:
+            connection.execute(f"CREATE DATABASE {name}")
+    return server_url(name)
+
+
 def _recreate(name: str, *, anew: bool) -> None:
     import psycopg
 

@@ -99,6 +99,7 @@ EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = DATA_DIR / "sent-mail"
 DEFAULT_FROM_EMAIL = "shop@example.com"
 
+CSRF_FAILURE_VIEW = "fluxio_django.views.csrf_failure"
 SESSION_COOKIE_SAMESITE = "Strict"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

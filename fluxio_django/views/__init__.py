@@ -3,8 +3,9 @@
 `fluxio_django.urls` is the JSON API; what can be imported from here is for a project's own views.
 """
 
+from fluxio_django.views.forgery import csrf_failure
 from fluxio_django.views.pages import PipelineFormView
 from fluxio_django.views.relay import Leaving
 from fluxio_django.views.streams import stream_response
 
-__all__ = ["Leaving", "PipelineFormView", "stream_response"]
+__all__ = ["Leaving", "PipelineFormView", "csrf_failure", "stream_response"]

@@ -81,6 +81,12 @@ def forbidden(detail: str) -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, "forbidden", detail)
 
 
+def untrusted(cookie: str) -> Problem:
+    """The token against forgery is missing or wrong; `cookie` is where a client finds it."""
+    detail = f"Send the CSRF token of the cookie {cookie} in the header X-CSRFToken."
+    return Problem(HTTPStatus.FORBIDDEN, "csrf", detail)
+
+
 def unknown_run() -> Problem:
     """There is no such run, or not for this user: both are told in the same words."""
     return Problem(HTTPStatus.NOT_FOUND, "unknown-run", "There is no such run.")

@@ -175,6 +175,23 @@ def test_a_change_needs_the_csrf_token(name: str) -> None:
     assert everything() == before
 
 
+@pytest.mark.parametrize("guard", ["middleware", "view"])
+def test_a_program_without_the_csrf_token_is_told_in_json(
+    settings: Any, ada: User, guard: str
+) -> None:
+    settings.CSRF_FAILURE_VIEW = "fluxio_django.views.csrf_failure"
+    if guard == "view":
+        settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "csrf" not in each.lower()]
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ada)
+    answer = post(client, RUNS, {"pipeline": OPEN})
+    assert (answer.status_code, answer["Content-Type"]) == (403, "application/problem+json")
+    assert answer.json()["type"] == "urn:fluxio:problem:csrf"
+    assert answer["Cache-Control"] == "no-store"
+    page = client.post("/admin/login/", {})
+    assert (page.status_code, page["Content-Type"][:9]) == (403, "text/html")
+
+
 def test_the_csrf_token_is_asked_for_without_the_middleware(settings: Any, ada: User) -> None:
     settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "csrf" not in each.lower()]
     client = Client(enforce_csrf_checks=True)
