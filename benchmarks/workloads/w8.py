@@ -21,7 +21,7 @@ from benchmarks.workload import Workload
 from fluxio_django.models import Run
 
 LIST = "/admin/fluxio_django/run/"
-TIMES = 20
+TIMES = 10
 """How often each page is asked for in a round."""
 
 

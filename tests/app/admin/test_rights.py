@@ -24,7 +24,7 @@ from tests.app.admin.desk import (
     foreign_runs_are_hidden,
     page_of,
 )
-from tests.app.admin.shop import Shop
+from tests.app.admin.shop import CHECKOUT, Shop
 
 OWN_RIGHTS = [
     "view_run",
@@ -54,6 +54,11 @@ OPERATIONS = {
 
 SWITCHES = ("pause", "resume")
 QUEUES = "/admin/fluxio_django/queue/"
+VERSIONS = "/admin/fluxio_django/pipelineversion/"
+REDRIVE = f"/admin/fluxio_django/run/redrive/?pipeline={CHECKOUT}&status=dead"
+
+CANARY = "c4n4ry"
+"""Stands in the context of the run, and so on no page for those who may not see values."""
 
 
 def switch(name: str) -> str:
@@ -88,7 +93,9 @@ def pages(run: Run) -> dict[str, set[str]]:
         address("pulse", run): {"view_run"},
         address("state", run): {"view_run", "view_context"},
         **{address(name, run): {"view_run", right} for name, right in OPERATIONS.items()},
-        "/admin/fluxio_django/run/redrive/?pipeline=shop.checkout": {"view_run", "resume_run"},
+        REDRIVE: {"view_run", "resume_run"},
+        f"{VERSIONS}pipelines/": {"view_pipelineversion"},
+        f"{VERSIONS}pipeline/?pipeline={CHECKOUT}": {"view_pipelineversion"},
         **{switch(name): {"change_queue"} for name in SWITCHES},
     }
 
@@ -127,9 +134,12 @@ class Matrix:
 
     def pages(self, client: Client, role: frozenset[str]) -> Iterator[Cell]:
         """The cells for looking."""
+        sees_values = "view_context" in role
         for page, needed in pages(self.run).items():
             expected = (200, 302) if needed <= role else (403,)
-            yield page, client.get(page).status_code in expected
+            answer = client.get(page)
+            yield page, answer.status_code in expected
+            yield f"values on {page}", sees_values or CANARY not in answer.content.decode()
         sees_queues = bool(role & {"view_queue", "change_queue"})
         yield QUEUES, client.get(QUEUES).status_code == (200 if sees_queues else 403)
 
@@ -141,6 +151,8 @@ class Matrix:
             else:
                 answer = self.confirm.send(client, address(name, self.run), self.stolen[name])
                 yield name, answer.status_code == 403
+        yield "fork preview", self.forks_are_shown(client, may={"view_run", "fork_run"} <= role)
+        yield "redrive", self.the_dead_are_redriven(client, may={"view_run", "resume_run"} <= role)
         for name in SWITCHES:
             if "change_queue" in role:
                 answer = self.confirm(client, switch(name))
@@ -148,13 +160,32 @@ class Matrix:
                 answer = self.confirm.send(client, switch(name), self.stolen[name])
             yield name, answer.status_code == (302 if "change_queue" in role else 403)
 
+    def forks_are_shown(self, client: Client, *, may: bool) -> bool:
+        """Whether a preview is given to those who may fork, and makes no run for anybody."""
+        runs = Run.objects.count()
+        where = address("fork", self.run)
+        token = client.get(where).context["confirmation"] if may else self.stolen["fork"]
+        answer = self.confirm.send(client, where, token, patch="{}", _preview="")
+        return answer.status_code == (200 if may else 403) and Run.objects.count() == runs
+
+    def the_dead_are_redriven(self, client: Client, *, may: bool) -> bool:
+        """Whether those who may requeue runs redrive the dead of a pipeline, and nobody else."""
+        dead = Run.objects.filter(pk=self.shop.fail("dead").pk)
+        dead.update(status="dead")
+        if may:
+            self.confirm(client, REDRIVE)
+        else:
+            self.confirm.send(client, REDRIVE, self.stolen["redrive"])
+        return dead.get().status == ("succeeded" if may else "dead")
+
 
 @pytest.mark.security(1, 2)
 def test_no_cell_of_the_matrix_is_wrong(
     shop: Shop, sign_in: SignIn, confirm: Confirm, root: Client, capsys: Any
 ) -> None:
-    run = shop.fail("bad")
+    run = shop.fail("bad", note=CANARY)
     stolen = {name: root.get(address(name, run)).context["confirmation"] for name in OPERATIONS}
+    stolen["redrive"] = root.get(REDRIVE).context["confirmation"]
     stolen |= {name: root.get(switch(name)).context["confirmation"] for name in SWITCHES}
     matrix = Matrix(shop, confirm, run, stolen)
     services.pause_queue("default")
@@ -174,6 +205,8 @@ def test_no_cell_of_the_matrix_is_wrong(
         print(f" {len(found)} cells of the authorisation matrix, {len(wrong)} wrong ", end="")
     assert wrong == []
     assert len(found) >= 400
+    for page in (page_of(run), address("state", run), address("fork", run)):
+        assert CANARY in root.get(page).content.decode(), page
 
 
 def is_carried_out(shop: Shop, confirm: Confirm, client: Client, operation: str) -> bool:
