@@ -21,6 +21,7 @@ from benchmarks.workload import Workload
 from fluxio_django.models import Run
 
 LIST = "/admin/fluxio_django/run/"
+VERSIONS = "/admin/fluxio_django/pipelineversion/"
 TIMES = 10
 """How often each page is asked for in a round."""
 
@@ -103,7 +104,7 @@ def pages() -> dict[str, str]:
     failed = runs.filter(run_id__startswith="order-", status="failed").first()
     assert failed is not None
     middle = runs.get(run_id=f"order-{RUNS // 2}")
-    day = (timezone.now() - timedelta(days=100)).date()
+    day = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=100)
     listed: dict[str, Mapping[str, Any]] = {
         "list": {},
         **{f"status {each}": {"status": each} for each in ("failed", "dead", "succeeded")},
@@ -143,7 +144,9 @@ def pages() -> dict[str, str]:
         "diff": f"{LIST}diff/?run={shown}",
         "redrive": f"{LIST}redrive/?pipeline={PIPELINE}&status=failed",
         "queues": "/admin/fluxio_django/queue/",
-        "versions": "/admin/fluxio_django/pipelineversion/",
+        "versions": VERSIONS,
+        "pipelines": f"{VERSIONS}pipelines/",
+        "pipeline's page": f"{VERSIONS}pipeline/?pipeline={PIPELINE}",
     }
 
 
