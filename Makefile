@@ -54,7 +54,7 @@ endef
 
 PEERS := dbos langgraph absurd celery
 
-.PHONY: help demo serve cluster test lint types coverage bench bench-setup bench-peers soak docs links clean find-python
+.PHONY: help demo serve cluster test lint types coverage bench bench-setup bench-peers soak messages docs links clean find-python
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS='...']"
@@ -101,6 +101,10 @@ bench-peers: bench-setup .venv/.dev ## Measure, with those libraries by turns
 
 soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours) and record them in the docs
 	@FLUXIO_PROOFS=$(FLUXIO_PROOFS) $(PYTHON) -m pytest -m 'durability or soak' --timeout=0 --record-proofs $(ARGS)
+
+messages: .venv/.dev ## Collect what is to be translated, and compile the catalogues (needs gettext)
+	@cd fluxio_django && ../$(PYTHON) -m django makemessages --all --no-obsolete --no-location
+	@cd fluxio_django && ../$(PYTHON) -m django compilemessages
 
 docs: .venv/.docs ## Build the documentation into docs/_build/html
 	@$(PYTHON) -m sphinx -q --fail-on-warning --keep-going -b html docs docs/_build/html

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from django.contrib.admin.models import LogEntry
@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import router, transaction
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.translation import override
 
 from fluxio_django import services
 from fluxio_django.admin.measures import printable, time_text
@@ -44,6 +45,11 @@ def together() -> Iterator[None]:
         transaction.atomic(using=_database()),
     ):
         yield
+
+
+def in_one_language() -> AbstractContextManager[None]:
+    """Where entries are put into words: a trail in the language of whoever acted has many."""
+    return override(None)
 
 
 @contextmanager

@@ -179,7 +179,7 @@ class ComparisonView:
         with audit.alone_with(sorted(others)):
             for run, other in others.values():
                 if not audit.is_used(request, number, run):
-                    summary = _("Compare with %s") % other.run.run_id
+                    summary = f"Compare with {other.run.run_id}"
                     deed = Deed(summary=summary, reason=reason, number=number)
                     self._admin.log_change(request, run, deed.message(request))
 

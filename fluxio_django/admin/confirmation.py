@@ -228,7 +228,8 @@ class ConfirmationView:
         cleaned = dict(form.cleaned_data)
         if candidate.is_forced:
             cleaned[FORCE] = services.forced_by(request.user, reason, origin(request))
-        order = self._operation.order(run, cleaned)
+        with audit.in_one_language():
+            order = self._operation.order(run, cleaned)
         deed = Deed(summary=order.summary, reason=reason, number=number)
         self._admin.log_change(request, run, deed.message(request))
         if self._operation.at_once:

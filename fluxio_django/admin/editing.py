@@ -32,6 +32,7 @@ MOST_CHARACTERS = 4_000
 
 _HIDDEN = "$secret"
 _LONGEST_LABEL = 200
+_SHORT = 70
 _MOST_LINES = 12
 
 
@@ -82,9 +83,11 @@ def editable_text(value: Any) -> str | None:
         return None
     if any(tag == _HIDDEN or tag.startswith(USER_TAG) for tag in _keys_in(plain)):
         return None
-    text = json.dumps(plain, ensure_ascii=False, indent=2)
+    text = json.dumps(plain, ensure_ascii=False)
     if len(text) > MOST_CHARACTERS:
         return None
+    if len(text) > _SHORT:
+        text = json.dumps(plain, ensure_ascii=False, indent=2)
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
@@ -190,8 +193,8 @@ class ForkForm(StepForm):
 
 def _value_field(key: EditableKey) -> forms.CharField:
     assert key.text is not None
-    lines = min(key.text.count("\n") + 1, _MOST_LINES)
-    attributes = {"spellcheck": "false", "autocomplete": "off", "rows": lines}
+    lines = sum(len(line) // _SHORT + 1 for line in key.text.split("\n"))
+    attributes = {"spellcheck": "false", "autocomplete": "off", "rows": min(lines, _MOST_LINES)}
     return forms.CharField(
         label=key.label,
         initial=key.text,

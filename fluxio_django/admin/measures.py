@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from fluxio_django.models import Run
 
@@ -50,13 +51,22 @@ def time_text(moment: datetime | None) -> str:
 
 def age_text(moment: datetime) -> str:
     """How long ago a moment is, in one unit: `3 minutes ago`."""
-    if timezone.now() - moment < timedelta(minutes=1):
+    # Not made of `span_text`: in other languages what follows "ago" is another form of the word.
+    minutes = (timezone.now() - moment) // timedelta(minutes=1)
+    if minutes < 1:
         return _("just now")
-    return _("%s ago") % span_text(moment)
+    if minutes < 60:
+        return ngettext("%d minute ago", "%d minutes ago", minutes) % minutes
+    hours = minutes // 60
+    if hours < 24:
+        return ngettext("%d hour ago", "%d hours ago", hours) % hours
+    return ngettext("%d day ago", "%d days ago", hours // 24) % (hours // 24)
 
 
 def span_text(moment: datetime) -> str:
     """How much time has passed since a moment, in one unit: `3 minutes`."""
+    if timezone.now() - moment < timedelta(minutes=1):
+        return _("under a minute")
     return timesince(moment, depth=1)
 
 

@@ -134,11 +134,7 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
         error=printable(shown_text(run.error)) if presenter.with_values else "",
         progress=progress_of(run),
         tools=tools,
-        refusals=[
-            _("%(tool)s is not possible now. %(why)s") % {"tool": tool.text, "why": tool.refusal}
-            for tool in tools
-            if tool.refusal
-        ],
+        refusals=_refusals(tools),
         drift=standing.drift,
         passage=standing.passage,
         facts=list(_facts(model_admin, request, run)),
@@ -199,6 +195,18 @@ def _tools(model_admin: RunAdmin, request: HttpRequest, standing: Standing) -> l
         address = model_admin.address("run_diff", run=run.pk)
         tools.append(Tool(name="diff", text=_("Compare"), address=address))
     return tools
+
+
+def _refusals(tools: Sequence[Tool]) -> list[str]:
+    """Why some tools lead nowhere, each reason once."""
+    refused: dict[str, list[str]] = {}
+    for tool in tools:
+        if tool.refusal:
+            refused.setdefault(tool.refusal, []).append(tool.text)
+    return [
+        _("Not possible now: %(tools)s. %(why)s") % {"tools": ", ".join(names), "why": why}
+        for why, names in refused.items()
+    ]
 
 
 def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fact]:

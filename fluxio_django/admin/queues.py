@@ -217,7 +217,9 @@ class SwitchView:
                 if audit.is_used(request, confirmed.number, queue):
                     messages.warning(request, _("This was confirmed already, once."))
                     return back
-                deed = Deed(summary=str(self._switch.title), reason=reason, number=confirmed.number)
+                with audit.in_one_language():
+                    summary = str(self._switch.title)
+                deed = Deed(summary=summary, reason=reason, number=confirmed.number)
                 self._admin.log_change(request, queue, deed.message(request))
                 self._switch.act(name, reason)
         except nonce.StaleConfirmationError:

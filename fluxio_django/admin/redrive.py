@@ -153,7 +153,7 @@ class RedriveView:
             messages.warning(request, _("The page was too old. Look again."))
             return HttpResponseRedirect(request.get_full_path())
         keys = sorted(confirmed.tokens)[:MOST_AT_ONCE]
-        deed = Deed(summary=_("Redrive"), reason=reason, number=confirmed.number)
+        deed = Deed(summary="Redrive", reason=reason, number=confirmed.number)
         done = 0
         try:
             with audit.alone_with(keys):

@@ -168,7 +168,8 @@ class Renderer:
         most = self._bounds.characters
         if len(text) <= most:
             return printable(text)
-        return f"{printable(text[:most])}… ({_('%d characters') % len(text)})"
+        length = ngettext("%d character", "%d characters", len(text)) % len(text)
+        return f"{printable(text[:most])}… ({length})"
 
 
 def _name(value: Any) -> str:

@@ -85,7 +85,7 @@ class MomentForm(forms.Form):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownKey:
-    """One key: what it holds at the moment and beside it, and the row that set it."""
+    """One key: what it holds at the moment and beside it, and the row that set the later one."""
 
     key: str
     value: Shown | None
@@ -148,7 +148,7 @@ class TravelView:
             other = services.state(run.run_id, beside)
         names = _names(state, other, asked)
         chosen = names[first : first + KEYS_PER_PAGE]
-        origins = _origins(run, at)
+        origins = _origins(run, at if other is None else _later(at, beside))
         query = {
             name: str(value)
             for name, value in {"at": at, "beside": beside, "key": asked["key"]}.items()
@@ -258,6 +258,14 @@ def _shown(
             )
         )
     return shown
+
+
+def _later(at: Moment, beside: Moment) -> Moment:
+    """The later of two moments, or the one of them that is not named by a step."""
+    rows = [moment for moment in (at, beside) if not isinstance(moment, str)]
+    if not rows:
+        return at
+    return None if None in rows else max(row for row in rows if row is not None)
 
 
 def _origins(run: Run, at: Moment) -> Mapping[str, int]:

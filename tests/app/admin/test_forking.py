@@ -85,7 +85,7 @@ def test_each_key_has_a_field_with_its_type(shop: Shop, root: Client) -> None:
         "quantity": "2",
         "note": '"hello"',
         "password": "",
-        "total": '{\n  "$decimal": "25.00"\n}',
+        "total": '{"$decimal": "25.00"}',
     }
     text = page.content.decode()
     assert "hunter2" not in text

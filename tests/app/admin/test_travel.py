@@ -75,6 +75,10 @@ def test_every_key_says_which_row_had_set_it_by_then(
     newest = {item.key: item.origin for item in shown(root, run).keys}
     assert newest["receipt"] == 5
     assert newest["total"] == 1
+    both = {item.key: item.origin for item in shown(root, run, at=1, beside=5).keys}
+    assert both == {"quantity": 0, "total": 1, "receipt": 5}
+    step = {item.key: item.origin for item in shown(root, run, at="charge", beside=5).keys}
+    assert step == both
 
 
 def test_two_moments_stand_side_by_side(shop: Shop, root: Client) -> None:
