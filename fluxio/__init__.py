@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         StageResultError,
         StageTimeoutError,
         StoreError,
+        StoreUnavailableError,
         TransactionRefusedError,
         ValidationError,
     )
@@ -85,6 +86,7 @@ _HOMES = {
         "StageResultError",
         "StageTimeoutError",
         "StoreError",
+        "StoreUnavailableError",
         "TransactionRefusedError",
         "ValidationError",
     ),
@@ -164,6 +166,7 @@ __all__ = [
     "StageTimeoutError",
     "StepHarness",
     "StoreError",
+    "StoreUnavailableError",
     "TransactionRefusedError",
     "ValidationError",
     "Watchers",

@@ -170,6 +170,14 @@ class StoreError(FluxioError):
     """The checkpoint store failed; what was recorded before is untouched."""
 
 
+class StoreUnavailableError(StoreError):
+    """The checkpoint store could not be asked just now, and may answer again later.
+
+    It never fails a run: the run stays as it was recorded, and whoever takes it over when the lease
+    has ended goes on with it.
+    """
+
+
 class TransactionRefusedError(ConfigurationError):
     """A transactional stage cannot commit together with its checkpoint in this set-up."""
 

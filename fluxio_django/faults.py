@@ -19,7 +19,7 @@ from django.db import (
     connections,
 )
 
-from fluxio.errors import StoreError
+from fluxio.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,6 +35,11 @@ _POSTGRESQL_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _MYSQL_CONFLICTS = frozenset({1020, 1205, 1213})
 _SQLITE_CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _SQLITE_PRIMARY_CODE = 0xFF
+
+# A server that is stopped, has crashed or is starting; class 08 is about connections as well.
+_POSTGRESQL_AWAY = frozenset({"57P01", "57P02", "57P03"})
+# Shutdown in progress, connection killed, cannot connect, gone away, lost during a query.
+_MYSQL_AWAY = frozenset({1053, 1927, 2002, 2003, 2006, 2013, 2055})
 
 
 class Fault(Enum):
@@ -64,6 +69,22 @@ def fault_of(error: Error, connection: BaseDatabaseWrapper) -> Fault:
     if isinstance(error, OperationalError | InterfaceError | InternalError):
         return Fault.LOST
     return Fault.FATAL
+
+
+def is_away(error: Error, connection: BaseDatabaseWrapper) -> bool:
+    """Whether the server could not be reached, or let go of the connection.
+
+    A connection that PostgreSQL closes because its transaction idles for too long is no such case.
+    """
+    cause = error.__cause__
+    match connection.vendor:
+        case "postgresql":
+            state = getattr(cause, "sqlstate", "unknown")
+            return state is None or state in _POSTGRESQL_AWAY or state.startswith("08")
+        case "mysql":
+            return bool(error.args) and error.args[0] in _MYSQL_AWAY
+        case _:
+            return False
 
 
 def surely(alias: str, work: Callable[[], Result]) -> Result:
@@ -96,11 +117,14 @@ def wait(seconds: float) -> None:
 
 
 def store_error(alias: str, error: Error) -> StoreError:
-    """The error for what a database could not do."""
+    """The error for what a database could not do; it says whether it may be able to later."""
     reason = str(error).partition("\n")[0]
     remedy = "What was recorded before is untouched; resume the run when the database is back."
     if isinstance(error, ProgrammingError) or reason.startswith("no such table"):
         remedy = "Run `manage.py migrate` on it."
     elif isinstance(error, DataError):
         remedy = "A value does not fit its column; shorten the pipeline's or the stage's name."
-    return StoreError(f"Database {alias!r} failed: {reason}. {remedy}", alias=alias)
+    kind = StoreUnavailableError
+    if fault_of(error, connections[alias]) is Fault.FATAL:
+        kind = StoreError
+    return kind(f"Database {alias!r} failed: {reason}. {remedy}", alias=alias)

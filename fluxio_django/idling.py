@@ -26,7 +26,7 @@ def bounded_transaction(
     MySQL and SQLite know no such limit, and a transaction of the caller keeps its own.
     """
     connection = connections[alias]
-    idle_seconds = lease_seconds * _LEASES_OF_IDLING
+    idle_seconds = longest_idling(lease_seconds)
     ours = not connection.in_atomic_block
     with (
         _bounded_session(connection, idle_seconds if ours else None),
@@ -40,6 +40,11 @@ def bounded_transaction(
                 str(milliseconds),
             )
         yield
+
+
+def longest_idling(lease_seconds: float) -> float:
+    """For how many seconds a transaction under such a lease may stand still."""
+    return lease_seconds * _LEASES_OF_IDLING
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Generic, TypeVar
@@ -11,8 +12,8 @@ from django.db import Error, IntegrityError, connections, transaction
 from fluxio.errors import TransactionRefusedError
 from fluxio.store.base import Claim, Commit
 from fluxio_django.commits import Committing, check_rows, refusal
-from fluxio_django.faults import Fault, fault_of, store_error, surely
-from fluxio_django.idling import bounded_transaction
+from fluxio_django.faults import Fault, fault_of, is_away, store_error, surely
+from fluxio_django.idling import bounded_transaction, longest_idling
 from fluxio_django.tables import Tables, hop
 
 Result = TypeVar("Result")
@@ -81,7 +82,8 @@ class _Unit(Generic[Result]):
     """One transaction: the stage's work, then its row under the fence, then COMMIT.
 
     Only what comes before the work may be tried again, since a connection may have been lost while
-    it was idle. A lost answer to COMMIT is looked up.
+    it was idle. A lost answer to COMMIT is looked up. What the work raised stands, even if Django
+    fails to connect anew when it rolls back.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class _Unit(Generic[Result]):
         self._claim = claim
         self._work = work
         self._done: tuple[Result, Commit] | None = None
+        self._raised: BaseException | None = None
 
     def __call__(self) -> Result:
         alias = self._tables.alias
@@ -101,6 +104,8 @@ class _Unit(Generic[Result]):
                 if not kept:
                     transaction.set_rollback(True, using=alias)
         except Error as error:
+            if self._raised is not None:
+                raise self._raised  # noqa: B904 - it has its own cause
             if self._done is None:
                 raise
             self._settle(error, self._done[1])
@@ -112,11 +117,16 @@ class _Unit(Generic[Result]):
         return result
 
     def _perform(self) -> tuple[Result, Commit]:
+        alias = self._tables.alias
         try:
-            with _other_databases_unwritten(self._tables.alias):
+            with _other_databases_unwritten(alias), _present(alias, self._claim.lease_seconds):
                 return self._work()
         except Error as problem:
-            raise _StageFailed(problem) from problem
+            self._raised = _StageFailed(problem)
+            raise self._raised from problem
+        except BaseException as problem:
+            self._raised = problem
+            raise
 
     def _commit(self, commit: Commit) -> bool:
         check_rows(self._claim.run_id, commit.rows)
@@ -138,6 +148,41 @@ class _Unit(Generic[Result]):
         lost = Committing(self._tables, self._claim, commit)
         if not surely(self._tables.alias, lost.was_applied):
             raise store_error(self._tables.alias, error) from error
+
+
+@contextmanager
+def _present(alias: str, lease_seconds: float) -> Iterator[None]:
+    """Say that the store has failed, and not the stage, when its server goes away in this block.
+
+    A server that ends the transaction because the stage idled in it is there.
+
+    Raises:
+        StoreUnavailableError: whatever became of the stage without its transaction.
+    """
+    heard, lost = time.monotonic(), []
+
+    def listen(
+        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        nonlocal heard
+        idled = time.monotonic() - heard > longest_idling(lease_seconds)
+        try:
+            return execute(sql, params, many, context)
+        except Error as problem:
+            if is_away(problem, context["connection"]) and not idled:
+                lost.append(problem)
+            raise
+        finally:
+            heard = time.monotonic()
+
+    try:
+        with connections[alias].execute_wrapper(listen):
+            yield
+    except Exception:
+        if not lost:
+            raise
+    if lost:
+        raise store_error(alias, lost[0]) from lost[0]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fluxio.errors import StoreUnavailableError
 from fluxio.passages import Passage
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Environment
@@ -103,10 +104,12 @@ class Claims:
     async def give_back(self, claim: Claim, problem: BaseException) -> None:
         """Free a claim under which nothing was run; the run gets the status it had before.
 
-        A run that was found running had lost its worker: it is left as failed, with the reason.
+        A run that was found running had lost its worker: it is left as failed, with the reason. An
+        open run that the store did not tell enough of keeps its lease, and is taken over after it.
         """
+        untold = isinstance(problem, StoreUnavailableError) and claim.previous.is_open
         try:
-            record = await self.journal.run(claim.run_id)
+            record = await self.journal.run(claim.run_id) if not untold else None
             if record is not None:
                 await self.journal.commit(claim, _given_back(claim, record, problem))
         except Exception:

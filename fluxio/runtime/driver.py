@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fluxio.context import Context
-from fluxio.errors import EncodingError, LeaseLostError, StoreError, TransactionRefusedError
+from fluxio.errors import (
+    EncodingError,
+    LeaseLostError,
+    StoreError,
+    StoreUnavailableError,
+    TransactionRefusedError,
+)
 from fluxio.nodes import Send
 from fluxio.program import MAIN_LANE, Call
 from fluxio.runtime import machine
@@ -87,6 +93,7 @@ class Driver:
 
         Raises:
             Exception: what the failing stage raised, after its error checkpoint is durable.
+            StoreError: the store failed; where it may be asked again later, no failure is recorded.
             LeaseLostError: somebody else took the run over; nothing was written since.
             RunCancelledError: somebody elsewhere wanted it to end.
         """
@@ -299,6 +306,8 @@ class Driver:
     # --- ends
 
     async def _fail(self, failure: Failed) -> None:
+        if isinstance(failure.error, StoreUnavailableError):
+            raise failure.error  # the stage did not fail: whoever has the run next goes on with it
         at = self._program.instructions[failure.ip]
         commit = None
         if self._scene.recorder is not None:

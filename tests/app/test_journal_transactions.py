@@ -1,15 +1,28 @@
 """A transactional stage's own writes and its row are one transaction, or there is neither."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import IntegrityError, InternalError, OperationalError, connections, transaction
+from django.db import (
+    Error,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from django.test.utils import CaptureQueriesContext
 
-from fluxio.errors import LeaseLostError, StoreError, TransactionRefusedError
+from fluxio.errors import (
+    LeaseLostError,
+    StoreError,
+    StoreUnavailableError,
+    TransactionRefusedError,
+)
 from fluxio.store.base import Claim, Commit, OpenMode
 from fluxio.testing.conformance.samples import HEIR, commit, opening, row
 from fluxio.types import RunStatus
@@ -300,3 +313,76 @@ def test_the_server_ends_a_transaction_that_idles_and_its_heir_is_free(server: s
     with connections[server].cursor() as cursor:
         cursor.execute(idling.limit)
         assert cursor.fetchone() == (idling.unlimited,)
+
+
+SERVERS = [
+    pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
+    pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+]
+
+
+SESSION = {"postgres": "SELECT pg_backend_pid()", "mariadb": "SELECT CONNECTION_ID()"}
+KILL = {"postgres": "SELECT pg_terminate_backend(%s, 60000)", "mariadb": "KILL CONNECTION %s"}
+
+
+@contextmanager
+def away_from(server: str) -> Iterator[None]:
+    """The server ends this thread's session, and cannot be reached before the block ends."""
+    connection, other = connections[server], connections[server].copy()
+    with connection.cursor() as mine, other.cursor() as cursor:
+        mine.execute(SESSION[server])
+        cursor.execute(KILL[server], mine.fetchone())
+    other.close()
+    known = connection.settings_dict["PORT"]
+    connection.settings_dict["PORT"] = "1"
+    try:
+        yield
+    finally:
+        connection.settings_dict["PORT"] = known
+
+
+class BookingFailed(Exception):
+    pass
+
+
+def ignore(query: Callable[[], object]) -> None:
+    with suppress(Error):
+        query()
+
+
+def wrap(query: Callable[[], object]) -> None:
+    try:
+        query()
+    except Error as problem:
+        raise BookingFailed from problem
+
+
+def fail_otherwise(query: Callable[[], object]) -> None:
+    raise BookingFailed
+
+
+AFTER_THE_END = {
+    "its next statement fails": (lambda query: query(), StoreUnavailableError),
+    "it raises an error of its own for it": (wrap, StoreUnavailableError),
+    "it goes on": (ignore, StoreUnavailableError),
+    "only its commit fails": (lambda query: None, StoreUnavailableError),
+    "it fails for another reason": (fail_otherwise, BookingFailed),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_stage_whose_database_goes_away_under_it_is_not_called_again(server: str) -> None:
+    journal = DjangoStore(server).journal()
+    claim = journal.open_blocking(opening("ledger"))
+    for name, (then, error) in AFTER_THE_END.items():
+        with ExitStack() as meanwhile:
+
+            def lose(then: Callable = then, meanwhile: ExitStack = meanwhile) -> None:
+                meanwhile.enter_context(away_from(server))
+                then(Group.objects.using(server).first)
+
+            stage = Stage(server, then=lose)
+            with pytest.raises(error):
+                journal.transactions.run_blocking(claim, stage)
+        assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0), name
+    assert journal.transactions.run_blocking(claim, Stage(server)) == "booked"

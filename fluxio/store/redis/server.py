@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from fluxio.errors import StoreError
+from fluxio.errors import StoreError, StoreUnavailableError
 from fluxio.store.redis.connections import RedisConnections
 from fluxio.store.redis.scripts import Script
 from fluxio.store.redis.wire import to_bytes
@@ -64,4 +64,5 @@ def _encoded(argument: Argument) -> bytes | int | float:
 
 def _store_error(problem: RedisError) -> StoreError:
     reason = str(problem) or type(problem).__name__
-    return StoreError(f"Redis failed: {reason}. Check that the server runs and has memory left.")
+    kind = StoreError if isinstance(problem, ResponseError) else StoreUnavailableError
+    return kind(f"Redis failed: {reason}. Check that the server runs and has memory left.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, assert_never
 
-from fluxio.errors import LeaseLostError, StoreError
+from fluxio.errors import LeaseLostError, StoreUnavailableError
 from fluxio.store.base import Claim
 from fluxio.testing.faults.fault import Fault, FaultMode, Ledger, Operation
 
@@ -55,5 +55,5 @@ async def call(
             assert_never(fault.mode)
 
 
-def failure(fault: Fault, operation: Operation) -> StoreError:
-    return StoreError(f"The store is {fault.mode} at {operation}, by way of a test.")
+def failure(fault: Fault, operation: Operation) -> StoreUnavailableError:
+    return StoreUnavailableError(f"The store is {fault.mode} at {operation}, by way of a test.")

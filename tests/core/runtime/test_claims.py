@@ -96,6 +96,21 @@ async def test_a_damaged_run_whose_worker_died_is_left_as_failed_with_the_reason
     assert (record.status, record.error) == (RunStatus.FAILED, str(caught.value)[:500])
 
 
+async def test_a_run_whose_state_the_store_does_not_tell_is_not_failed_by_that(
+    house: House,
+) -> None:
+    house.break_with(house.fault(FaultMode.UNAVAILABLE, Operation.COMMIT))
+    with pytest.raises(StoreError):
+        await house.pipeline.invoke({}, run_id="r")
+    house.break_with(house.fault(FaultMode.UNAVAILABLE, Operation.ROWS))
+    with pytest.raises(StoreError):
+        await house.pipeline.invoke({}, run_id="r", resume=True)
+    record = await house.record()
+    assert (record.status, record.error) == (RunStatus.RUNNING, "")
+    house.store.heal()
+    assert set(await house.pipeline.invoke({}, run_id="r", resume=True)) == {"a", "b"}
+
+
 async def cancelled_at(house: House, operation: Operation, call: Any) -> asyncio.Task[Any]:
     """Run a call, cancel it while the store is busy with an operation, and let the store go on."""
     reached, gate = asyncio.Event(), asyncio.Event()

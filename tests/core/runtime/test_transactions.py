@@ -24,7 +24,7 @@ from fluxio import (
     TransactionRefusedError,
     stage,
 )
-from fluxio.errors import EncodingError, LeaseLostError
+from fluxio.errors import EncodingError, LeaseLostError, StoreUnavailableError
 from fluxio.events import CheckpointSaved, StepEnded
 from fluxio.runtime.environment import Environment, SyncCaller
 from fluxio.runtime.loopless import run_without_loop
@@ -75,6 +75,26 @@ async def test_a_run_that_ends_with_a_transaction_is_finished_by_it() -> None:
     assert record is not None
     assert record.status is RunStatus.SUCCEEDED
     assert record.head == 1
+
+
+@pytest.mark.parametrize("mode", [ForkMode.PARALLEL, ForkMode.FIRE_FORGET, None])
+async def test_a_store_that_is_away_during_a_transaction_fails_no_run(
+    mode: ForkMode | None,
+) -> None:
+    """The run stays as it was recorded; whoever has it next goes on at the same step."""
+    inner = TransactionalStore()
+    store = FaultyStore(inner, Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.TRANSACTION))
+    book = booking(inner)
+    nodes = [last, book if mode is None else Parallel([book, [last]], mode=mode)]
+    pipeline = durable(store, *nodes)
+    with pytest.raises(StoreUnavailableError):
+        await pipeline.invoke({}, run_id="r")
+    record = await inner.journal().run("r")
+    assert record is not None
+    assert (record.status, record.error) == (RunStatus.RUNNING, "")
+    assert all(row.kind is not RowKind.ERROR for row in await inner.journal().rows("r"))
+    await pipeline.invoke({}, run_id="r", resume=True)
+    assert inner.ledger.kept == ["book"]
 
 
 async def test_transactional_branches_take_turns_and_each_is_recorded_once() -> None:

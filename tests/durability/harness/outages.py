@@ -24,7 +24,15 @@ EXECUTIONS = 60
 """More often no run should have to be gone on with."""
 TOPOLOGIES = ("linear", "plain", "parallel", "routed", "background")
 EXPECTED = frozenset(
-    {"", "StoreError", "OperationalError", "InterfaceError", "InternalError", "RunIDInUseError"}
+    {
+        "",
+        "StoreError",
+        "StoreUnavailableError",
+        "OperationalError",
+        "InterfaceError",
+        "InternalError",
+        "RunIDInUseError",
+    }
 )
 """How an execution may end while the database is away; in the end it has to be "" ."""
 

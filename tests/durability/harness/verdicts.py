@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from fluxio.context import Context
 from fluxio.diff import compare
-from fluxio.errors import CorruptCheckpointError, FluxioError
+from fluxio.errors import CorruptCheckpointError, FluxioError, StoreError, StoreUnavailableError
 from fluxio.runtime.history import Log
 from fluxio.store.base import Row, RowKind, RunRecord
 from fluxio.store.payload import open_row
@@ -90,10 +90,13 @@ def judge(part: Part, *, interruptions: int, background_may_fail: bool = False) 
     return found
 
 
+_STORE_FAILURES = {StoreError.__qualname__, StoreUnavailableError.__qualname__}
+
+
 def _failed_in_background(run_id: str, rows: Sequence[Row]) -> set[str]:
     closed = (row for row in rows if row.kind is RowKind.ERROR and row.background)
     errors = ((row.step, open_row(run_id, row).error) for row in closed)
-    return {step for step, error in errors if error and not error.type.endswith("StoreError")}
+    return {step for step, error in errors if error and error.type not in _STORE_FAILURES}
 
 
 def _outcome(
