@@ -79,6 +79,11 @@ class Committing:
             seen = self._tables.runs.seen(self.claim.run_id)
             return self._is_recorded(seen.record if seen is not None else None)
 
+    def is_overtaken(self) -> bool:
+        """Whether somebody else has claimed the run."""
+        seen = self._tables.runs.seen(self.claim.run_id)
+        return seen is not None and seen.record.token != self.claim.token
+
     def _is_recorded(self, record: RunRecord | None) -> bool:
         if record is None:
             return False

@@ -124,7 +124,6 @@ def store_error(alias: str, error: Error) -> StoreError:
         remedy = "Run `manage.py migrate` on it."
     elif isinstance(error, DataError):
         remedy = "A value does not fit its column; shorten the pipeline's or the stage's name."
-    kind = StoreUnavailableError
-    if fault_of(error, connections[alias]) is Fault.FATAL:
-        kind = StoreError
+    fatal = fault_of(error, connections[alias]) is Fault.FATAL
+    kind = StoreError if fatal else StoreUnavailableError
     return kind(f"Database {alias!r} failed: {reason}. {remedy}", alias=alias)

@@ -245,6 +245,13 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         """Runs whose owner let the lease expire, by the clock of the database."""
         return self.filter(LAPSED, status=RunStatus.RUNNING.value)
 
+    def lapsed_in(self, queue: str, max_takeovers: int, *, limit: int) -> list[tuple[str, int]]:
+        """Ids and tokens of lapsed runs of a queue that may be tried once more, longest first."""
+        waiting = self.lapsed().filter(
+            queue=queue, takeovers__lt=max_takeovers, cancel_requested_at=None
+        )
+        return list(waiting.order_by("lease_expires_at").values_list("run_id", "token")[:limit])
+
     def abandoned(self, max_takeovers: int) -> Self:
         """Lapsed runs that may be tried once more, and of which no worker has been told lately."""
         untold = Q(due_at__isnull=True) | DUE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import deque
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import partial
@@ -28,6 +29,8 @@ from fluxio_django.registry import UnknownPipelineError, pipelines
 from fluxio_django.tables import Tables
 
 logger = logging.getLogger("fluxio.worker")
+
+_LAPSED_AT_ONCE = 10
 
 
 class Executed(StrEnum):
@@ -77,16 +80,22 @@ def execute(run_id: str) -> Executed:
 _giving_back: ContextVar[bool] = ContextVar("fluxio_giving_back", default=False)
 
 
-def _outranked_by(tables: Tables, standing: Standing) -> str | None:
-    """A run of higher priority that waits in the same queue, to be executed first.
+# Lapsed runs, by id and token, that this process has tried before their tickets came: once each, or
+# one that nobody can execute would keep everybody else waiting.
+_taken_early: deque[tuple[str, int]] = deque(maxlen=1000)
 
-    The ticket is given back then: a broker knows nothing of priorities.
+
+def _outranked_by(tables: Tables, standing: Standing) -> str | None:
+    """A run of the same queue to be executed first: one whose worker is gone, or of more priority.
+
+    The ticket is given back then: a broker knows nothing of priorities, and puts the ticket of a
+    takeover behind those of all runs that wait.
     """
     if _giving_back.get():
         return None
     record = standing.seen.record
     ticket = Ticket(run_id=record.run_id, queue=standing.queue, priority=standing.priority)
-    better = surely(tables.alias, lambda: tables.runs.before(ticket, record.pipeline))
+    better = surely(tables.alias, partial(_first_in_line, tables, ticket, record.pipeline))
     if better is None:
         return None
     token = _giving_back.set(True)
@@ -94,7 +103,17 @@ def _outranked_by(tables: Tables, standing: Standing) -> str | None:
         deliver([ticket], using=tables.alias)
     finally:
         _giving_back.reset(token)
-    return better.run_id
+    return better
+
+
+def _first_in_line(tables: Tables, ticket: Ticket, pipeline: str) -> str | None:
+    lapsed = tables.runs.lapsed_in(ticket.queue, settings().max_takeovers, limit=_LAPSED_AT_ONCE)
+    for run_id, token in lapsed:
+        if (run_id, token) not in _taken_early:
+            _taken_early.append((run_id, token))
+            return run_id
+    better = tables.runs.before(ticket, pipeline)
+    return better.run_id if better is not None else None
 
 
 def _drive(tables: Tables, standing: Standing) -> Executed:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from django.db import Error, IntegrityError, connections, transaction
 
 from fluxio.errors import TransactionRefusedError
+from fluxio.store import refusals
 from fluxio.store.base import Claim, Commit
 from fluxio_django.commits import Committing, check_rows, refusal
 from fluxio_django.faults import Fault, fault_of, is_away, store_error, surely
@@ -134,11 +135,14 @@ class _Unit(Generic[Result]):
             return self._tables.runs.commit_within(self._claim, commit)
         except IntegrityError:
             return False
-        except Error as error:
-            raise store_error(self._tables.alias, error) from error
 
     def _settle(self, error: Error, commit: Commit) -> None:
-        """Return when a COMMIT that failed has been applied all the same."""
+        """Return when a COMMIT that failed has been applied all the same.
+
+        Raises:
+            LeaseLostError: somebody has the run who came while the connection was gone.
+            StoreError: nothing was applied.
+        """
         if isinstance(error, IntegrityError):
             raise _StageFailed(error) from error
         connection = self._tables.connection
@@ -146,8 +150,11 @@ class _Unit(Generic[Result]):
             raise store_error(self._tables.alias, error) from error
         connection.close()
         lost = Committing(self._tables, self._claim, commit)
-        if not surely(self._tables.alias, lost.was_applied):
-            raise store_error(self._tables.alias, error) from error
+        if surely(self._tables.alias, lost.was_applied):
+            return
+        if surely(self._tables.alias, lost.is_overtaken):
+            raise refusals.lease_lost(self._claim) from error
+        raise store_error(self._tables.alias, error) from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import product
 
 import pytest
@@ -10,11 +9,13 @@ from django.db import connections
 
 from fluxio_django import turns
 from tests.durability.conftest import MakePart, real_transactions
-from tests.durability.harness.actors import Unit, Verb
+from tests.durability.harness.actors import Part, Unit, Verb
+from tests.durability.harness.effects import groups_beside
 from tests.durability.harness.houses import House
 from tests.durability.harness.moments import Moment
 from tests.durability.harness.nursery import Nursery
 from tests.durability.harness.starving import Starving
+from tests.durability.harness.statements import FOR_GROUPS
 from tests.durability.harness.trials import Order, zombie_trial
 from tests.durability.test_kill_sweep import Sweep, hold_against
 from tests.durability.test_lost_answers import Network
@@ -33,6 +34,8 @@ FROZEN_AT = (
     Moment.INSIDE_COMMIT,
 )
 POINTS = 16
+FEWEST = 2
+"""Statements for groups that a run takes at least: for its beginning, and for a commit."""
 
 
 @pytest.fixture
@@ -44,9 +47,17 @@ def house(transactional_db: None) -> House:
 
 
 @pytest.fixture
-def grouped(part: MakePart) -> MakePart:
-    """Parts whose only run is a group by itself."""
-    return partial(part, in_groups=True)
+def grouped(part: MakePart) -> Iterator[MakePart]:
+    """Parts whose only run is a group by itself; afterwards each of them has to have been one."""
+    made: list[Part] = []
+
+    def make(house: House, topology: str, **facts: object) -> Part:
+        made.append(part(house, topology, in_groups=True, **facts))
+        return made[-1]
+
+    yield make
+    few = {one.run_id: groups_beside(one.effects) for one in made}
+    assert {run_id: number for run_id, number in few.items() if number < FEWEST} == {}
 
 
 @contextmanager
@@ -55,7 +66,7 @@ def statements_for_groups() -> Iterator[list[str]]:
     seen: list[str] = []
 
     def look(execute: object, sql: str, params: object, many: bool, context: object) -> object:
-        seen.extend([sql] if sql.startswith("WITH given") else [])
+        seen.extend([sql] if sql.startswith(FOR_GROUPS) else [])
         return execute(sql, params, many, context)  # type: ignore[operator]
 
     with connections["postgres"].execute_wrapper(look):

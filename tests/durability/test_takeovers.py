@@ -23,12 +23,14 @@ def test_the_first_sweep_after_the_end_of_a_lease_takes_the_run_over_and_no_othe
     topology: str,
     frozen: bool,
 ) -> None:
-    """G7: the run comes to its end by the sweep alone, so within a lease and a pause of sweeps."""
-    trials = [
-        nursery.submit(takeover_trial, part(relational, topology), frozen=frozen)
+    """G7: the run comes to its end by the sweep alone, so within a lease and a pause of sweeps.
+
+    One trial after the other: a sweep takes over whatever it finds, also what others look at.
+    """
+    reports = [
+        nursery.call(takeover_trial, part(relational, topology), frozen=frozen)
         for _ in range(size.trials(pull_request=1, soak=25))
     ]
-    reports = [trial.result() for trial in trials]
     broken = [report.findings for report in reports if report.findings]
     tally.add("G7", relational.title, len(reports), len(broken))
     assert broken == []

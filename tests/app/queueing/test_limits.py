@@ -215,6 +215,39 @@ def test_the_run_with_the_highest_priority_comes_first_and_no_ticket_is_lost(
     assert status(eager, "low") == RunStatus.SUCCEEDED
 
 
+def test_a_run_whose_worker_is_gone_comes_before_those_that_wait(post: Postbox, eager: str) -> None:
+    with limited() as pipeline:
+        pipeline.enqueue_sync({"order": 1}, "gone")
+        gone = {"status": "running", "owner": "gone", "lease_expires_at": LONG_AGO}
+        Run.objects.using(eager).update(**gone)
+        pipeline.enqueue_sync({"order": 2}, "waiting", priority=10)
+        post.taken()
+        assert execute("waiting") is Executed.DONE
+        assert executed[0] == ("reserve", "1")
+        assert post.taken() == ["waiting"]
+        assert execute("waiting") is Executed.DONE
+        assert post.taken() == []
+    assert status(eager, "waiting") == RunStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "hopeless", [{"pipeline": "of a newer release"}, {"takeovers": 5}, {"queue": "another"}]
+)
+def test_a_run_whose_worker_is_gone_and_that_cannot_be_executed_keeps_nobody_back(
+    post: Postbox, eager: str, hopeless: dict[str, Any]
+) -> None:
+    with limited() as pipeline:
+        pipeline.enqueue_sync({"order": 1}, "gone")
+        gone = {"status": "running", "owner": "gone", "lease_expires_at": LONG_AGO}
+        Run.objects.using(eager).update(**gone, **hopeless)
+        pipeline.enqueue_sync({"order": 2}, "waiting")
+        post.taken()
+        execute("waiting")
+        for run_id in post.taken():
+            assert execute(run_id) is Executed.DONE
+    assert status(eager, "waiting") == RunStatus.SUCCEEDED
+
+
 def test_the_priority_of_a_pipeline_is_that_of_its_runs(post: Postbox, eager: str) -> None:
     with limited(priority=7) as pipeline:
         pipeline.enqueue_sync({"order": 1}, "usual")

@@ -12,11 +12,12 @@ from fluxio.verification import Effect, EffectKind
 class EffectLog:
     """Appends effects of this process to a file, each synced before the process goes on.
 
-    `tokens` and `attempts` remember under which claim a run is executed here.
+    `tokens` remembers under which claim a run is executed here.
     """
 
     def __init__(self) -> None:
         self._file: int | None = None
+        self._groups = ""
         self.tokens: dict[str, int] = {}
 
     def write_to(self, path: str) -> None:
@@ -24,6 +25,7 @@ class EffectLog:
         if self._file is not None:
             os.close(self._file)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._groups = f"{path}{_GROUPS}"
 
     def note(self, kind: EffectKind, run_id: str, **facts: object) -> None:
         """Append one effect; a single write, so that lines of several processes never mix."""
@@ -33,6 +35,12 @@ class EffectLog:
         effect = Effect(kind=kind, run_id=run_id, token=token, **facts)
         os.write(self._file, json.dumps(asdict(effect)).encode() + b"\n")
         os.fsync(self._file)
+
+    def note_group(self) -> None:
+        """A statement for a group of runs was carried out; counted in a file beside the effects."""
+        if self._groups:
+            with Path(self._groups).open("ab") as beside:
+                beside.write(b".")
 
     def note_step(self, kind: EffectKind) -> None:
         """Append an effect of the step that is running."""
@@ -46,6 +54,8 @@ class EffectLog:
         )
 
 
+_GROUPS = ".groups"
+
 EFFECTS = EffectLog()
 """The log of this process; written nowhere until `write_to` was called."""
 
@@ -57,3 +67,9 @@ def read_effects(path: str | Path) -> list[Effect]:
     lines = Path(path).read_text().splitlines()
     found = [json.loads(line) for line in lines]
     return [Effect(**{**facts, "kind": EffectKind(facts["kind"])}) for facts in found]
+
+
+def groups_beside(path: str | Path) -> int:
+    """How many statements for groups of runs were carried out by those who wrote this log."""
+    beside = Path(f"{path}{_GROUPS}")
+    return beside.stat().st_size if beside.exists() else 0

@@ -11,6 +11,9 @@ from tests.durability.harness.moments import die
 COMMITTING = ("WITH proof", "BEGIN NOT ATOMIC")
 """How statements begin that write and make it durable at once."""
 
+FOR_GROUPS = "WITH given"
+"""How the statements begin that deal with many runs at once."""
+
 Meet = Callable[[Callable[[], Any], bool], Any]
 """Is given what would be carried out, and whether that makes something durable; carries it out."""
 

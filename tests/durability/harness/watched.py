@@ -24,6 +24,7 @@ from fluxio.verification import EffectKind
 from fluxio_django import DjangoStore
 from tests.durability.harness.effects import EFFECTS
 from tests.durability.harness.moments import Moment, reach, undisturbed
+from tests.durability.harness.statements import FOR_GROUPS
 
 Result = TypeVar("Result")
 
@@ -113,6 +114,8 @@ def look_at_statement(
     if moment is not None:
         reach(moment)
     result = execute(sql, params, many, context)
+    if sql.startswith(FOR_GROUPS):
+        EFFECTS.note_group()
     if moment is not None:
         reach(_INSIDE[moment])
     return result
