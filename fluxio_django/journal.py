@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.db import transaction
 
@@ -49,15 +49,14 @@ class DjangoJournal:
         """How a stage's own writes commit together with its row."""
         return self._transactions
 
-    async def open(self, opening: Opening) -> Claim:
+    def open(self, opening: Opening) -> Awaitable[Claim]:
         """Take a run; see `Journal.open` for what is refused."""
         if not in_loop() or opening.mode is OpenMode.TAKE:
-            return await hop(self.open_blocking, opening)
+            return hop(self.open_blocking, opening)
         unit = Admission(self._tables, opening)
-        request = Request(opening.run_id, unit, lambda: self.check_and_note(opening))
-        claim = await in_turn(self._tables, request)
-        assert claim is not None
-        return claim
+        check = partial(self.check_and_note, opening)
+        # A request to be admitted is answered with a claim.
+        return cast("Awaitable[Claim]", in_turn(self._tables, Request(opening.run_id, unit, check)))
 
     def commit(self, claim: Claim, commit: Commit) -> Awaitable[Any]:
         """Append rows and move the record; see `Journal.commit` for what is refused."""
@@ -110,7 +109,8 @@ class DjangoJournal:
         twice, and what the first try wrote is recognised by its digest.
         """
         check_rows(claim.run_id, commit.rows)
-        surely(self._tables.alias, Committing(self._tables, claim, commit))
+        tables = self._tables
+        surely(tables.alias, Committing(tables, claim, commit))
 
     def run_blocking(self, run_id: str) -> RunRecord | None:
         """Do as `run`."""

@@ -42,11 +42,17 @@ def select_texts(
 def _carried_out(
     connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
 ) -> PreparedCursor:
-    connection.validate_thread_sharing()
     cursor = _cursor_class()(connection.connection)
-    bare: Any = cursor
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    wrap(bare).execute(statement, parameters)
+    if connection.execute_wrappers or connection.queries_logged:
+        bare: Any = cursor
+        wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+        wrap(bare).execute(statement, parameters)
+        return cursor
+    try:
+        cursor.execute(statement, parameters)
+    except Exception:
+        with connection.wrap_database_errors:
+            raise
     return cursor
 
 
@@ -58,7 +64,9 @@ def can_prepare(connection: BaseDatabaseWrapper) -> bool:
     if connection.vendor != "postgresql" or connection.in_atomic_block or not _driver_prepares():
         return False
     connection.close_if_health_check_failed()
-    return connection.get_autocommit()
+    if connection.connection is None:
+        connection.ensure_connection()
+    return bool(connection.autocommit)
 
 
 @cache

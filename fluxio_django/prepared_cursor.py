@@ -86,13 +86,13 @@ class PreparedCursor:
                 self._prepare(named)
                 known.add(named.name)
             result = self._carry_out(named, values, formats)
-            if _is(_MISSING, result):
+            if result.status not in _DONE and _is(_MISSING, result):
                 self._prepare(named)
                 result = self._carry_out(named, values, formats)
-            if _is(_MISSING, result):
-                # Behind a pooler that never gives us the same connection twice.
-                self._raw.pgconn.send_query_params(named.text, values, param_formats=formats)
-                result = self._answer()
+                if _is(_MISSING, result):
+                    # Behind a pooler that never gives us the same connection twice.
+                    self._raw.pgconn.send_query_params(named.text, values, param_formats=formats)
+                    result = self._answer()
         self._result = _checked(result)
 
     def close(self) -> None:

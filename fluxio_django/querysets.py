@@ -172,19 +172,23 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
         let through. Elsewhere a short transaction ends with the fence; MariaDB is sent all of it at
         once.
         """
-        if not commit.rows or self._connection.vendor == "postgresql":
-            return self.commit_within(claim, commit)
+        connection = self._connection
+        if not commit.rows or connection.vendor == "postgresql":
+            return self._commit_on(connection, claim, commit)
         if self._takes_blocks:
             return self._commit_block(claim, commit)
         with transaction.atomic(using=self.db):
-            kept = self.commit_within(claim, commit)
+            kept = self._commit_on(connection, claim, commit)
             if not kept:
                 transaction.set_rollback(True, using=self.db)
         return kept
 
     def commit_within(self, claim: Claim, commit: Commit) -> bool:
         """Do as `commit`, in a transaction of the caller, who rolls it back after a False."""
-        connection, statements = self._connection, self._statements
+        return self._commit_on(self._connection, claim, commit)
+
+    def _commit_on(self, connection: BaseDatabaseWrapper, claim: Claim, commit: Commit) -> bool:
+        statements = self._statements
         fence = fence_parameters(claim, commit, connection)
         if not commit.rows:
             return execute(connection, statements.fence, fence) == 1

@@ -121,7 +121,8 @@ def row_parameters(run_id: str, row: Row, connection: BaseDatabaseWrapper) -> li
     Raises:
         ConfigurationError: FLUXIO["KEYRING"] leads to no keys.
     """
-    values = list(_row_values(lock_row(run_id, row, project_keyring())))
+    keyring = project_keyring()
+    values = list(_row_values(row if keyring is None else lock_row(run_id, row, keyring)))
     values[_KIND] = row.kind.value
     values[_CREATED] = parameter_of(row.created_at, connection)
     return values
@@ -142,7 +143,9 @@ def moment_of(value: datetime, connection: BaseDatabaseWrapper) -> datetime:
 
 def parameter_of(value: datetime, connection: BaseDatabaseWrapper) -> Any:
     """An aware moment as the driver wants it."""
-    if not settings.USE_TZ and connection.vendor != "postgresql":
+    if connection.vendor == "postgresql":
+        return value
+    if not settings.USE_TZ:
         value = value.astimezone(UTC).replace(tzinfo=None)
     return connection.ops.adapt_datetimefield_value(value)
 

@@ -255,8 +255,7 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
         commit.step,
         commit.attempt,
         commit.status.value,
-        storable(commit.error),
-        storable(error_type_of(commit.error)),
+        *_error_columns(commit.error),
         claim.owner if goes_on else "",
         lease,
         not commit.status.is_open,
@@ -266,6 +265,10 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
         return [*changes, *conditions]
     newest = commit.rows[-1]
     return [*changes, newest.sequence, newest.version, *conditions, commit.rows[0].sequence - 1]
+
+
+def _error_columns(error: str) -> tuple[str, str]:
+    return (storable(error), storable(error_type_of(error))) if error else ("", "")
 
 
 def error_type_of(summary: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -108,6 +111,55 @@ def workplace() -> object:
     caller = getattr(AsyncToSync.executors, "current", None)
     request = SyncToAsync.thread_sensitive_context.get(None)
     return caller or request or asyncio.get_running_loop()
+
+
+def hop_from(
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[..., Result],
+    /,
+    *args: Any,
+    tell: Callable[[Result | BaseException], None],
+) -> None:
+    """Do as `hop` without a coroutine that waits: `tell` gets what comes of it, in the loop.
+
+    Work that neither is async nor calls what is needs nothing of what `sync_to_async` puts around
+    it but the thread, which is most of what a hop costs.
+    """
+    executor = _executor_of(loop)
+    if executor is None:
+        asyncio.ensure_future(hop(function, *args)).add_done_callback(lambda it: tell(_outcome(it)))
+        return
+    context = copy_context()
+
+    def work() -> None:
+        try:
+            found: Result | BaseException = context.run(function, *args)
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits in the loop
+            found = error
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
+            loop.call_soon_threadsafe(tell, found)
+
+    try:
+        executor.submit(work)
+    except RuntimeError as error:  # it has quit
+        loop.call_soon(tell, error)
+
+
+def _outcome(task: asyncio.Future[Any]) -> Any:
+    return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
+
+
+def _executor_of(loop: asyncio.AbstractEventLoop) -> Executor | None:
+    """The one that `sync_to_async` would choose here; None where it has yet to be made."""
+    caller: Executor | None = getattr(AsyncToSync.executors, "current", None)
+    if caller is not None:
+        return caller
+    request = SyncToAsync.thread_sensitive_context.get(None)
+    if request is not None:
+        return SyncToAsync.context_to_thread_executor.get(request)
+    if loop in AsyncToSync.loop_thread_executors or SyncToAsync.deadlock_context.get(False):
+        return AsyncToSync.loop_thread_executors.get(loop)
+    return SyncToAsync.single_thread_executor
 
 
 async def hop(

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from django.db import Error
 
 from fluxio.errors import FluxioError
+from fluxio.runtime.settling import Unhurried
 from fluxio.store.base import Claim
 from fluxio_django.claims import Admission
 from fluxio_django.commits import Committing
 from fluxio_django.faults import Fault, fault_of, surely
-from fluxio_django.tables import Tables, hop, workplace
+from fluxio_django.tables import Tables, hop_from, workplace
 from fluxio_django.together import begin_together, can_group, commit_together
 
 
@@ -36,10 +37,10 @@ class Outcome:
     """What became of a request: the claim, where one was asked for, or the error."""
 
     claim: Claim | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
-def in_turn(tables: Tables, request: Request) -> asyncio.Future[Claim | None]:
+def in_turn(tables: Tables, request: Request) -> Unhurried[Claim | None]:
     """Have a request dealt with; the answer is the claim, where one was asked for.
 
     Raises:
@@ -48,33 +49,49 @@ def in_turn(tables: Tables, request: Request) -> asyncio.Future[Claim | None]:
     loop = asyncio.get_running_loop()
     place = (loop, workplace(), tables.alias)
     queue = _queues.get(place)
-    if queue is None:
-        queue = _queues[place] = _Queue(tables)
-        queue.worker = asyncio.ensure_future(_work(queue, place))
-    answer: asyncio.Future[Claim | None] = loop.create_future()
-    queue.waiting.append((request, answer))
+    answer: Unhurried[Claim | None] = Unhurried(loop=loop)
+    if queue is not None:
+        queue.waiting.append((request, answer))
+    else:
+        queue = _queues[place] = _Queue(tables, place, [(request, answer)])
+        queue.start_turn()
     return answer
 
 
-_Waiting = tuple[Request, "asyncio.Future[Claim | None]"]
+_Waiting = tuple[Request, Unhurried[Claim | None]]
+_Place = tuple[asyncio.AbstractEventLoop, object, str]
 
 
 @dataclass(slots=True)
 class _Queue:
     tables: Tables
-    waiting: list[_Waiting] = field(default_factory=list)
-    worker: asyncio.Future[None] | None = None
-    taken: int = 0
+    place: _Place
+    waiting: list[_Waiting]
+    turn: list[_Waiting] = field(default_factory=list)
 
-    def next_turn(self) -> list[_Waiting]:
-        """Those who are dealt with now: of many, only half, so that the others can work meanwhile.
+    def start_turn(self) -> None:
+        """Deal with those who wait: of many only with half, so that the others can work meanwhile.
 
         Runs wait for the database, or the database for runs, if all go in step.
         """
-        half = max(_TOO_FEW_TO_SHARE, (self.taken + len(self.waiting) + 1) // 2)
-        turn, self.waiting = self.waiting[:half], self.waiting[half:]
-        self.taken = len(turn)
-        return turn
+        half = max(_TOO_FEW_TO_SHARE, (len(self.turn) + len(self.waiting) + 1) // 2)
+        self.turn, self.waiting = self.waiting[:half], self.waiting[half:]
+        requests = [request for request, _ in self.turn]
+        hop_from(self.place[0], take_turn, self.tables, requests, tell=self.end_turn)
+
+    def end_turn(self, outcomes: Sequence[Outcome] | BaseException) -> None:
+        """Tell everybody what became of it, and go on while somebody waits."""
+        if isinstance(outcomes, BaseException):
+            outcomes = [Outcome(error=outcomes)] * len(self.turn)
+        for (_, answer), outcome in zip(self.turn, outcomes, strict=True):
+            if outcome.error is None:
+                answer.set_result(outcome.claim)
+            else:
+                answer.set_exception(outcome.error)
+        if self.waiting:
+            self.start_turn()
+        else:
+            del _queues[self.place]
 
 
 FEWEST_FOR_A_GROUP = 2
@@ -82,34 +99,8 @@ FEWEST_FOR_A_GROUP = 2
 
 _TOO_FEW_TO_SHARE = 8
 
-_queues: dict[tuple[object, object, str], _Queue] = {}
+_queues: dict[_Place, _Queue] = {}
 """By loop, thread and database; only while there is work."""
-
-
-async def _work(queue: _Queue, place: tuple[object, object, str]) -> None:
-    turn: list[_Waiting] = []
-    try:
-        while queue.waiting:
-            turn = queue.next_turn()
-            outcomes = await hop(take_turn, queue.tables, [request for request, _ in turn])
-            for (_, answer), outcome in zip(turn, outcomes, strict=True):
-                _tell(answer, outcome)
-    except Exception as error:  # noqa: BLE001 - handed to everybody who waits
-        for _, answer in (*turn, *queue.waiting):
-            _tell(answer, Outcome(error=error))
-    finally:
-        del _queues[place]
-        for _, answer in (*turn, *queue.waiting):
-            answer.cancel()  # does nothing to an answer; without one, the loop is being shut down
-
-
-def _tell(answer: asyncio.Future[Claim | None], outcome: Outcome) -> None:
-    if answer.done():
-        return
-    if outcome.error is None:
-        answer.set_result(outcome.claim)
-    else:
-        answer.set_exception(outcome.error)
 
 
 def take_turn(tables: Tables, requests: Sequence[Request]) -> list[Outcome]:

@@ -1,6 +1,14 @@
 """The typed codec: what is stored comes back equal and of the same type, or fails at once."""
 
-from fluxio.codec.envelope import FORMAT_VERSION, Sealed, is_plain, seal, unseal
+from fluxio.codec.envelope import (
+    FORMAT_VERSION,
+    Sealed,
+    Spelling,
+    is_plain,
+    seal,
+    seal_bound,
+    unseal,
+)
 from fluxio.codec.json_input import parse_json
 from fluxio.codec.keyring import Keyring
 from fluxio.codec.limits import InputLimits, Limits
@@ -17,11 +25,13 @@ __all__ = [
     "Limits",
     "Sealed",
     "Secret",
+    "Spelling",
     "is_plain",
     "isolated_types",
     "parse_json",
     "register_type",
     "registered_types",
     "seal",
+    "seal_bound",
     "unseal",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -38,9 +38,17 @@ def seal(body: str, binding: Mapping[str, Bound], *, keyring: Keyring | None = N
         EncodingError: the text is not ASCII.
         ConfigurationError: a value of `binding` is of another type.
     """
+    return seal_bound(body, _rendered(binding), keyring=keyring)
+
+
+def seal_bound(body: str, bound: bytes, *, keyring: Keyring | None = None) -> Sealed:
+    """Do as `seal` with a binding that is spelled already (see `Spelling`).
+
+    Raises:
+        EncodingError: the text is not ASCII.
+    """
     if not body.isascii():
         raise EncodingError("Only ASCII text is sealed. Encode values with a Codec.", path="")
-    bound = _rendered(binding)
     # Large texts are copied as seldom as can be.
     if keyring is None:
         payload = f"{FORMAT_VERSION}:p:{body}"
@@ -101,12 +109,32 @@ def _corrupt(binding: Mapping[str, Bound], reason: str) -> CorruptCheckpointErro
 
 def _digest(payload: str, bound: bytes) -> str:
     # In parts, so that a large text is not there twice; what is not ASCII was not sealed here.
-    length = len(payload) if payload.isascii() else len(payload.encode("utf-8", "surrogatepass"))
+    length = len(payload)
+    if length <= _HASHED_AT_ONCE:
+        encoded = payload.encode("utf-8", "surrogatepass")
+        return hashlib.sha256(b"%b%d:%b" % (bound, len(encoded), encoded)).hexdigest()
+    if not payload.isascii():
+        length = len(payload.encode("utf-8", "surrogatepass"))
     digest = hashlib.sha256(b"%b%d:" % (bound, length))
     for start in range(0, len(payload), _HASHED_AT_ONCE):
         part = payload[start : start + _HASHED_AT_ONCE]
         digest.update(part.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+class Spelling:
+    """How bindings with the same names are spelled, put together once; `names` in any order."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = tuple(sorted(names))
+        named = "".join(_named(name).replace("%", "%%") + "%s" for name in self.names)
+        self._template = f"{len(names)};{named}"
+
+    def spell(self, values: Iterable[str | int | bool | None]) -> bytes:
+        """A binding as `seal` spells it; `values` of plain types, in the order of `self.names`."""
+        return (self._template % tuple(map(_plainly_spelled, values))).encode(
+            "utf-8", "surrogatepass"
+        )
 
 
 def _rendered(binding: Mapping[str, Bound]) -> bytes:

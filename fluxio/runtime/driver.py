@@ -170,10 +170,10 @@ class Driver:
 
     async def _execute(self, ready: Sequence[int]) -> list[Outcome]:
         """Start what is ready, and give the outcomes that are there first."""
+        if len(ready) == 1 and not (self._tasks or self._waiting):
+            return [await self._call(ready[0])]
         if not in_loop():
             return [await self._call(self._next_in_line(ready))]
-        if len(ready) == 1 and not self._tasks:
-            return [await self._call(ready[0])]
         for ip in ready:
             self._tasks[asyncio.ensure_future(self._call(ip))] = ip
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -191,7 +191,8 @@ class Driver:
         call = self._program.instructions[ip]
         assert isinstance(call, Call)
         context = self._given[ip] = self._state[call.lane].context.settled()
-        self._scene.announcer.step_started(call, context)
+        if self._scene.announcer.active:
+            self._scene.announcer.step_started(call, context)
         return await self._scene.executor.execute(call, context, self)
 
     async def _stop(self, tasks: Sequence[asyncio.Task[Outcome]]) -> list[Succeeded]:
@@ -209,13 +210,20 @@ class Driver:
 
     async def _digest(self, outcomes: Sequence[Outcome]) -> list[int]:
         """Apply outcomes, make them durable in one commit, tell about them; gives what is ready."""
-        async with self._log:
-            batch = _Batch(self._state)
-            for outcome in outcomes:
-                await self._apply(outcome, batch)
-            commit = await self._commit(batch)
-        self._announce(batch, commit)
+        if self._tasks:
+            async with self._log:
+                batch, commit = await self._record(outcomes)
+        else:  # there is nobody else who writes
+            batch, commit = await self._record(outcomes)
+        if self._scene.announcer.active:
+            self._announce(batch, commit)
         return batch.ready if self._failure is None else self._in_background(batch.ready)
+
+    async def _record(self, outcomes: Sequence[Outcome]) -> tuple[_Batch, Commit | None]:
+        batch = _Batch(self._state)
+        for outcome in outcomes:
+            await self._apply(outcome, batch)
+        return batch, await self._commit(batch)
 
     async def _apply(self, outcome: Outcome, batch: _Batch) -> None:
         if outcome.ip not in self._transacted and self._lane(outcome.ip) not in batch.state:

@@ -75,6 +75,7 @@ class Executor:
         self._caller = caller
         self._clock = clock
         self._stretches: dict[int, tuple[Call, ...]] = {}
+        self._bare = frozenset(call.key for call in program.calls if _is_bare(call))
         self._chains = {call.key: self._chain(call) for call in program.calls if call.middleware}
 
     async def execute(self, call: Call, context: Context, around: Surroundings) -> Outcome:
@@ -82,6 +83,8 @@ class Executor:
 
         Only an `Exception` becomes an outcome; cancellation passes through.
         """
+        if call.key in self._bare and not around.debugging:
+            return await self._execute_bare(call, context, around)
         step = Step(
             run_id=around.run_id,
             key=call.key,
@@ -103,6 +106,31 @@ class Executor:
         finally:
             leave_step(token)
         return outcome
+
+    async def _execute_bare(self, call: Call, context: Context, around: Surroundings) -> Outcome:
+        """Do as `execute` with a call that is nothing but its function."""
+        program, stage = self.program, call.stage
+        step = Step(around.run_id, call.key, program.name, program.version, 1, around.report)
+        started = self._clock.monotonic()
+        token = enter_step(step)
+        try:
+            if stage.node_type is NodeType.ASYNC:
+                result = await stage.function(context)
+            else:
+                result = await self._caller.call(stage.function, context)
+            writes, route = writes_of(call, context, checked_result(stage, result))
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
+            spent = self._clock.monotonic() - started
+            return Failed(ip=program.index[call.key], error=error, tries=1, duration=spent)
+        finally:
+            leave_step(token)
+        return Succeeded(
+            ip=program.index[call.key],
+            writes=writes,
+            route=route,
+            tries=1,
+            duration=self._clock.monotonic() - started,
+        )
 
     def stretch_at(self, ip: int) -> tuple[Call, ...]:
         """The plain calls that follow each other on the main lane from an instruction on."""
@@ -228,12 +256,17 @@ class Executor:
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether running the call means no more than awaiting its function."""
+    """Whether running the call means no more than awaiting its function, and going on."""
+    asynchronous = call.stage.node_type is NodeType.ASYNC
+    return asynchronous and call.lane == MAIN_LANE and call.routes is None and _is_bare(call)
+
+
+def _is_bare(call: Call) -> bool:
+    """Whether nothing is around the function of a call, and it returns its result at once."""
     stage = call.stage
     return (
-        stage.node_type is NodeType.ASYNC
-        and call.lane == MAIN_LANE
-        and call.routes is None
+        stage.node_type is not NodeType.STREAM
+        and not stage.transactional
         and not call.middleware
         and stage.timeout is None
         and stage.input_schema is None

@@ -25,6 +25,7 @@ from fluxio.store.payload import (
     RowFacts,
     encode_body,
     encode_lanes,
+    encode_step,
     seal_row,
 )
 from fluxio.types import RunStatus
@@ -107,7 +108,7 @@ class Recorder:
         Raises:
             EncodingError: a value cannot be stored; the stage must not count as done.
         """
-        return encode_body(Body(writes=outcome.writes, route=outcome.route))
+        return encode_step(outcome.writes, outcome.route)
 
     def failure_text(self, failure: Failed, state: State) -> str:
         """A failure, as text."""

@@ -30,10 +30,19 @@ Rescue = Callable[[Exception], Awaitable[Result]]
 """Makes a result of what some work raised, or raises itself."""
 
 
+class Unhurried(asyncio.Future[Result]):
+    """A future that no cancellation touches: a task that waits for it is cancelled afterwards."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Do nothing, so that the task which waits remembers that it was cancelled."""
+        return False
+
+
 async def settled(work: Awaitable[Result], rescue: Rescue[Result] | None = None) -> Settled[Result]:
     """Wait until work is done. A cancellation of the waiting is handed back with the result.
 
-    A future is waited for as it is; anything else becomes a task.
+    A future is waited for as it is; anything else becomes a task. Nothing has to be put between the
+    waiting and an `Unhurried` future.
 
     Raises:
         Exception: what the work raised, or its rescue; it outranks a cancellation.
@@ -43,6 +52,12 @@ async def settled(work: Awaitable[Result], rescue: Rescue[Result] | None = None)
         try:
             if not in_loop():
                 return Settled(await work)
+            if isinstance(work, Unhurried):
+                try:
+                    return Settled(await work, cancellation)
+                except asyncio.CancelledError as request:
+                    cancellation = request
+                    return Settled(work.result(), cancellation)
             task = asyncio.ensure_future(work)
             cancellation = await _done(task) or cancellation
             return Settled(task.result(), cancellation)

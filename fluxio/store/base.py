@@ -235,7 +235,7 @@ class Journal(Protocol):
     def leasing(self) -> Leasing | None:
         """The lease capability; None where a claim lives as long as its process."""
 
-    async def open(self, opening: Opening) -> Claim:
+    def open(self, opening: Opening) -> Awaitable[Claim]:
         """Take a run (see `OpenMode`), atomically.
 
         A TAKE finds the newest `head` after the claim, so a row that the former owner committed at

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from fluxio.codec import DEFAULT_CODEC, Codec, seal, unseal
+from fluxio.codec import DEFAULT_CODEC, Codec, Spelling, seal_bound, unseal
 from fluxio.errors import CorruptCheckpointError, DecodingError
 from fluxio.store.base import Row, RowKind
 
@@ -90,7 +90,7 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
         EncodingError: a value cannot be stored; the path starts with `ctx`.
     """
     # Put together once: a text may be as large as ten megabytes.
-    parts = ['{"writes":', codec.encode(body.writes, "ctx"), f',"route":{_route_text(body.route)}']
+    parts = [encode_step(body.writes, body.route, codec)[:-1]]
     if body.error is not None:
         facts = [body.error.type, body.error.message, body.error.traceback]
         parts.append(f',"error":{json.dumps(facts)}')
@@ -107,8 +107,14 @@ def encode_body(body: Body, codec: Codec = DEFAULT_CODEC) -> str:
     return "".join([*parts, "}"])
 
 
-def _route_text(route: str | None) -> str:
-    return "null" if route is None else json.dumps(route)
+def encode_step(writes: Mapping[str, Any], route: str | None, codec: Codec = DEFAULT_CODEC) -> str:
+    """The body of a step that succeeded, which has writes and a route only, as `encode_body` does.
+
+    Raises:
+        EncodingError: a value cannot be stored; the path starts with `ctx`.
+    """
+    told = "null" if route is None else json.dumps(route)
+    return f'{{"writes":{codec.encode(writes, "ctx")},"route":{told}}}'
 
 
 def encode_lanes(lanes: Mapping[str, LaneBody], codec: Codec = DEFAULT_CODEC) -> str:
@@ -182,6 +188,24 @@ class RowFacts:
     tries: int = 0
     duration: float = 0.0
 
+    def bound(self) -> bytes:
+        """The same facts as they go into the digest."""
+        return _SPELLING.spell(
+            (
+                self.attempt,
+                self.background,
+                self.branch,
+                self.full,
+                self.ip,
+                self.kind.value,
+                self.run_id,
+                self.sequence,
+                self.step,
+                self.tries,
+                self.version,
+            )
+        )
+
     def binding(self) -> dict[str, str | int | bool | None]:
         """The facts that the digest covers, so that a row cannot be moved or altered unseen."""
         return {
@@ -199,9 +223,24 @@ class RowFacts:
         }
 
 
+_SPELLING = Spelling(
+    "run_id",
+    "sequence",
+    "attempt",
+    "kind",
+    "step",
+    "ip",
+    "branch",
+    "background",
+    "version",
+    "full",
+    "tries",
+)
+
+
 def seal_row(facts: RowFacts, text: str) -> Row:
     """A row that holds `text` (see `encode_body`), bound to its run, place and facts."""
-    sealed = seal(text, facts.binding())
+    sealed = seal_bound(text, facts.bound())
     return Row(
         sequence=facts.sequence,
         attempt=facts.attempt,

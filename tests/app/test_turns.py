@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import ThreadSensitiveContext, async_to_sync
 from django.db import OperationalError, connections, transaction
 
 from fluxio.errors import FluxioError, LeaseLostError, RunIDInUseError, StoreError
@@ -20,8 +21,8 @@ from fluxio_django import DjangoStore
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Run
-from fluxio_django.tables import Tables
-from fluxio_django.turns import Outcome, Request, take_turn
+from fluxio_django.tables import Tables, hop
+from fluxio_django.turns import Outcome, Request, in_turn, take_turn
 
 IDS = ["a", "b", "c", "d"]
 
@@ -230,3 +231,35 @@ def test_inside_a_transaction_of_the_caller_each_commit_is_by_itself_and_rolls_b
         transaction.set_rollback(True, using=database)
     assert sent["WITH given"] == 0
     assert heads(journal) == dict.fromkeys(IDS, 0)
+
+
+async def on_thread_of_turn() -> int:
+    """The thread on which a request of this place is dealt with."""
+    seen: list[int] = []
+
+    def check() -> None:
+        seen.append(get_ident())
+        raise StoreError("nothing is asked of the database")
+
+    nothing: Any = None
+    with pytest.raises(StoreError):
+        await in_turn(Tables("default"), Request("run", nothing, check))
+    return seen[0]
+
+
+async def in_request() -> tuple[int, int]:
+    async with ThreadSensitiveContext():
+        first = await on_thread_of_turn()  # its executor is made by this one
+        return await hop(get_ident), await on_thread_of_turn() if first else 0
+
+
+async def in_place() -> tuple[int, int]:
+    return await hop(get_ident), await on_thread_of_turn()
+
+
+def test_a_turn_is_taken_where_hops_lead() -> None:
+    here, turned = async_to_sync(in_place)()
+    assert here == turned == get_ident()
+    for work in (in_place, in_request):
+        here, turned = asyncio.run(work())
+        assert here == turned != get_ident()

@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxio.codec import DEFAULT_CODEC, FORMAT_VERSION, Keyring, Sealed, seal, unseal
+from fluxio.codec import (
+    DEFAULT_CODEC,
+    FORMAT_VERSION,
+    Keyring,
+    Sealed,
+    Spelling,
+    seal,
+    seal_bound,
+    unseal,
+)
 from fluxio.codec.envelope import Bound, _digest, _rendered
 from fluxio.errors import ConfigurationError, CorruptCheckpointError, EncodingError
 
@@ -116,6 +125,17 @@ def test_different_bindings_never_share_a_digest(
 
     same = seal("{}", left).digest == seal("{}", right).digest
     assert same == (spelled(left) == spelled(right))
+
+
+@given(
+    st.fixed_dictionaries(
+        {name: st.none() | st.booleans() | st.integers() | st.text() for name in ("b", "%s", "a")}
+    )
+)
+def test_a_spelling_that_is_prepared_is_the_same(binding: dict[str, Any]) -> None:
+    spelling = Spelling("b", "%s", "a")
+    bound = spelling.spell([binding[name] for name in spelling.names])
+    assert seal_bound("text", bound) == seal("text", binding)
 
 
 def test_text_cannot_move_between_neighbouring_fields_of_a_binding() -> None:

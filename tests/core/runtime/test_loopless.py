@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fluxio.runtime.loopless import in_loop, run_without_loop
-from fluxio.runtime.settling import Settled, settled
+from fluxio.runtime.settling import Settled, Unhurried, settled
 
 
 async def answer() -> tuple[int, bool]:
@@ -77,6 +77,39 @@ async def test_work_that_is_cancelled_itself_is_a_cancellation() -> None:
     task = asyncio.ensure_future(settled(work))
     await asyncio.sleep(0)
     work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_unhurried_future_is_not_cancelled_with_the_task_that_waits() -> None:
+    work: Unhurried[int] = Unhurried()
+    task = await cancelled_while(work)
+    work.set_result(7)
+    assert await task == Settled(7, task.result().cancellation)
+    with pytest.raises(asyncio.CancelledError):
+        task.result().deliver()
+
+
+async def test_what_an_unhurried_future_raises_outranks_a_cancellation() -> None:
+    work: Unhurried[int] = Unhurried()
+    task = await cancelled_while(work)
+    work.set_exception(ValueError("work"))
+    with pytest.raises(ValueError, match="work"):
+        await task
+
+
+async def test_a_bare_wait_for_an_unhurried_future_is_cancelled_once_it_has_come() -> None:
+    work: Unhurried[int] = Unhurried()
+
+    async def waits() -> int:
+        return await work
+
+    task = asyncio.ensure_future(waits())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    work.set_result(7)
     with pytest.raises(asyncio.CancelledError):
         await task
 
