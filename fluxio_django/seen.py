@@ -64,6 +64,28 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
                 SeenRun(pk=pk, held=bool(is_held), record=record),
             )
 
+    def newest_first(self, at_once: int = 200) -> Iterator[Instance]:
+        """The runs one after another, so many of them in a query.
+
+        Nothing is open in between: a cursor on the server, which `iterator()` would have, is lost
+        behind a pooler that hands every transaction to another connection.
+        """
+        runs = self.order_by("-created_at", "-pk")
+        ahead: Q | None = None
+        while page := list((runs if ahead is None else runs.filter(ahead))[:at_once]):
+            yield from page
+            last: Any = page[-1]
+            ahead = Q(created_at__lt=last.created_at)
+            ahead |= Q(created_at=last.created_at, pk__lt=last.pk)
+
+    def all_ids(self, at_once: int = 200) -> Iterator[str]:
+        """The ids of the runs, oldest primary key first, as `newest_first` reads them."""
+        ids = self.order_by("pk").values_list("pk", "run_id")
+        last = 0
+        while page := list(ids.filter(pk__gt=last)[:at_once]):
+            last = page[-1][0]
+            yield from (run_id for _, run_id in page)
+
     def standing(self, run_id: str) -> Standing | None:
         """The run as a worker finds it that got its ticket, None where it is unknown."""
         extra = {

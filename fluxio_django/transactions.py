@@ -61,7 +61,14 @@ class DjangoTransactions:
             raise failure.problem from None
 
     def _refuse_enclosing(self, what: str, stage: str) -> None:
-        blocks: list[Any] = self._tables.connection.atomic_blocks
+        connection = self._tables.connection
+        if not connection.in_atomic_block and not connection.get_autocommit():
+            raise TransactionRefusedError(
+                f"{what} is transactional, but database {self._tables.alias!r} has autocommit "
+                "switched off, so that its checkpoint would not be committed. Switch it on.",
+                stage=stage,
+            )
+        blocks: list[Any] = connection.atomic_blocks
         if blocks and not blocks[-1]._from_testcase:
             raise TransactionRefusedError(
                 f"{what} is transactional, but its caller has a transaction open on database "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage
-from django.db import connections
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from fluxio_django.checks.ids import CheckID
 from fluxio_django.clock import CLOCKS
@@ -13,7 +15,7 @@ from fluxio_django.conf import settings
 
 
 def check_database_settings(app_configs: object, **_: Any) -> list[CheckMessage]:
-    """No such alias; a kind of database in which runs cannot be kept."""
+    """No such alias; a database, or a way to use it, in which runs cannot be kept."""
     alias = settings().database
     if alias not in connections:
         return [
@@ -32,17 +34,39 @@ def check_database_settings(app_configs: object, **_: Any) -> list[CheckMessage]
                 obj="settings.FLUXIO",
             )
         ]
-    return _shared_sqlite(alias, connection.vendor)
+    found = [_no_autocommit(connection), _routed_away(alias), _shared_sqlite(alias, connection)]
+    return [message for message in found if message is not None]
 
 
-def _shared_sqlite(alias: str, vendor: str) -> list[CheckMessage]:
-    if vendor != "sqlite" or settings().dispatcher not in ("celery", "tasks"):
-        return []
-    return [
-        CheckID.SHARED_SQLITE.message(
-            f"Runs are kept in SQLite database {alias!r} and executed by workers in other "
-            "processes: only one of them can write at a time.",
-            hint="Use PostgreSQL, MariaDB or MySQL, or FLUXIO['DISPATCHER'] = 'inline'.",
-            obj="settings.FLUXIO",
-        )
-    ]
+def _no_autocommit(connection: BaseDatabaseWrapper) -> CheckMessage | None:
+    if connection.settings_dict["AUTOCOMMIT"]:
+        return None
+    return CheckID.NO_AUTOCOMMIT.message(
+        f"Database {connection.alias!r} has AUTOCOMMIT = False: steps that count as recorded would "
+        "be in an open transaction, and lost with it.",
+        hint="Remove AUTOCOMMIT from it, or name an alias of its own in FLUXIO['DATABASE'].",
+        obj="settings.DATABASES",
+    )
+
+
+def _routed_away(alias: str) -> CheckMessage | None:
+    if router.allow_migrate_model(alias, apps.get_model("fluxio_django", "Run")):
+        return None
+    return CheckID.ROUTED_AWAY.message(
+        f"Runs are kept in database {alias!r}, but a router of DATABASE_ROUTERS does not let "
+        "fluxio_django have tables there.",
+        hint=f"Have its allow_migrate({alias!r}, 'fluxio_django') return True, or name the "
+        "database that the router means in FLUXIO['DATABASE'].",
+        obj="settings.DATABASE_ROUTERS",
+    )
+
+
+def _shared_sqlite(alias: str, connection: BaseDatabaseWrapper) -> CheckMessage | None:
+    if connection.vendor != "sqlite" or settings().dispatcher not in ("celery", "tasks"):
+        return None
+    return CheckID.SHARED_SQLITE.message(
+        f"Runs are kept in SQLite database {alias!r} and executed by workers in other "
+        "processes: only one of them can write at a time.",
+        hint="Use PostgreSQL, MariaDB or MySQL, or FLUXIO['DISPATCHER'] = 'inline'.",
+        obj="settings.FLUXIO",
+    )

@@ -25,6 +25,8 @@ class CheckID(Enum):
     UNQUEUEABLE = "fluxio.E010", "FLUXIO['VIEWS'] starts a pipeline whose runs cannot be queued."
     DUPLICATE_NAME = "fluxio.E011", "Two pipelines are registered under one name."
     NO_CALLBACK = "fluxio.E012", "FLUXIO['CALLBACKS'] leads to something that is no callback."
+    NO_AUTOCOMMIT = "fluxio.E013", "The database of runs has AUTOCOMMIT off: nothing would be kept."
+    ROUTED_AWAY = "fluxio.E014", "A router keeps fluxio_django out of the database of runs."
 
     UNSAFE_COMMITS = "fluxio.W001", "The database reports commits before they are on disk."
     COLLIDING_SQLITE = "fluxio.W002", "SQLite lets readers and writers block each other."

@@ -175,6 +175,21 @@ def test_an_enclosing_transaction_is_refused_before_the_stage_runs(
     journal.transactions.check("pay")
 
 
+def test_without_autocommit_a_transactional_stage_is_refused(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    stage = Stage(database)
+    transaction.set_autocommit(False, using=database)
+    try:
+        with pytest.raises(TransactionRefusedError, match="autocommit"):
+            journal.transactions.run_blocking(claim, stage)
+    finally:
+        transaction.rollback(using=database)
+        transaction.set_autocommit(True, using=database)
+    assert stage.calls == 0
+    assert journal.transactions.run_blocking(claim, stage) == "booked"
+
+
 @pytest.mark.django_db
 def test_the_transaction_of_a_test_case_is_let_through() -> None:
     journal = DjangoStore("default").journal()

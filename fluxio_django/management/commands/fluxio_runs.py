@@ -93,14 +93,14 @@ class Command(FluxioCommand):
 
 def _matching(status: str | None, pipeline: str | None) -> Iterator[tuple[Run, str]]:
     """Runs and their statuses as they are shown, newest first."""
-    runs = Run.objects.using(services.database()).order_by("-created_at", "-id")
+    runs = Run.objects.using(services.database()).all()
     if pipeline is not None:
         # What is no name cannot be asked for in every database.
         runs = runs.filter(pipeline=pipeline) if pipeline.isprintable() else runs.none()
     if status is not None:
         # Whether a running run was interrupted is not in the database.
         runs = runs.filter(status=RunStatus.RUNNING if status == INTERRUPTED else status)
-    for run in runs.iterator(chunk_size=200):
+    for run in runs.newest_first():
         shown = status_of(run)
         if status is None or shown == status:
             yield run, shown

@@ -23,7 +23,6 @@ from fluxio_django.registry import pipelines
 
 _LOOKS = 5
 """How often a run is looked at again that changed while it was read."""
-_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +90,7 @@ def _accounts(run_ids: Sequence[str]) -> Iterator[_Account]:
         for run_id in run_ids:
             yield _account(services.find_run(run_id).run_id)
         return
-    every = Run.objects.using(services.database()).order_by("pk").values_list("run_id", flat=True)
-    for run_id in every.iterator(chunk_size=_AT_ONCE):
+    for run_id in Run.objects.using(services.database()).all_ids():
         yield _account(run_id)
 
 

@@ -1,5 +1,7 @@
 """`manage.py check` says when the database of runs cannot keep them."""
 
+from typing import Any
+
 import pytest
 from django.db import connections
 from django.test import override_settings
@@ -18,6 +20,25 @@ def test_e005_a_kind_of_database_that_cannot_keep_runs(monkeypatch: pytest.Monke
     monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
     with override_settings(FLUXIO={"DATABASE": "default"}):
         assert "PostgreSQL" in found(tags=["fluxio"])["fluxio.E005"].hint
+
+
+def test_e013_a_database_whose_transactions_nobody_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "fluxio.E013" not in found()
+    monkeypatch.setitem(connections["default"].settings_dict, "AUTOCOMMIT", False)
+    assert "AUTOCOMMIT" in found()["fluxio.E013"].hint
+
+
+class Away:
+    """A router that wants the tables of this app in no database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == "fluxio_django" else None
+
+
+def test_e014_a_router_that_keeps_the_tables_out_of_the_database() -> None:
+    assert "fluxio.E014" not in found()
+    with override_settings(DATABASE_ROUTERS=[f"{__name__}.Away"]):
+        assert "allow_migrate('default', 'fluxio_django')" in found()["fluxio.E014"].hint
 
 
 @pytest.mark.parametrize("dispatcher", ["celery", "tasks"])
