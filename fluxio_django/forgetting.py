@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections, models, transaction
 
@@ -28,6 +29,9 @@ from fluxio_django.retention import delete_runs, lock_runs
 from fluxio_django.statements import error_type_of
 from fluxio_django.subjects import type_of
 from fluxio_django.tables import Tables
+
+if TYPE_CHECKING:
+    from fluxio_django.querysets import RunQuerySet
 
 logger = logging.getLogger("fluxio.audit")
 
@@ -89,7 +93,8 @@ class Trace:
     """A run in which the object has left something.
 
     `about` says that the run is about the object, so that all its values count; `rows` are the
-    sequences of the rows that refer to it. An open run has to end before anything is changed.
+    sequences of the rows that refer to it; `asked` that it is the user who asked for the run. An
+    open run has to end before anything is changed.
     """
 
     pk: int
@@ -98,6 +103,7 @@ class Trace:
     status: str
     about: bool
     rows: tuple[int, ...] = ()
+    asked: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -116,14 +122,15 @@ class Forgetting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forgot:
-    """What became of one trace: how many rows were masked, or that the run was deleted.
+    """What became of one trace: how many rows were masked, that a link was cut, or all deleted.
 
-    Both are nothing where the run was open or locked, gone, or damaged; `problem` says which.
+    All are nothing where the run was open or locked, gone, or damaged; `problem` says which.
     """
 
     trace: Trace
     masked: int = 0
     deleted: bool = False
+    cut: bool = False
     problem: str = ""
 
 
@@ -136,7 +143,8 @@ def traces(tables: Tables, target: Target) -> list[Trace]:
     kind = type_of(tables, target.model).pk
     linked = tables.runs.filter(subject_type=kind, subject_id=str(target.pk))
     about = set(linked.values_list("pk", flat=True))
-    facts = tables.runs.filter(pk__in=[*about, *referring]).order_by("pk")
+    asked = set(_asked_for(tables, target).values_list("pk", flat=True))
+    facts = tables.runs.filter(pk__in={*about, *asked, *referring}).order_by("pk")
     return [
         Trace(
             pk=pk,
@@ -145,6 +153,7 @@ def traces(tables: Tables, target: Target) -> list[Trace]:
             status=status,
             about=pk in about,
             rows=tuple(sorted(referring.get(pk, ()))),
+            asked=pk in asked,
         )
         for pk, run_id, pipeline, status in facts.values_list("pk", "run_id", "pipeline", "status")
     ]
@@ -156,21 +165,22 @@ def forget(
     """Mask or delete, one transaction for each run; gives what became of each.
 
     Of a run about the object every value is masked, and the link is cut; of any other the
-    references to it. Rows are sealed anew, keep their place and all their other facts, and say when
-    they were masked, by whom and why.
+    references to it. A run that the object, a user, asked for is then asked for by nobody. Rows are
+    sealed anew, keep their place and all their other facts, and say when they were masked, by whom
+    and why.
     """
     for trace in found:
         try:
             done = surely(tables.alias, partial(_forget, tables, target, trace, wish))
         except CorruptCheckpointError as problem:
             done = Forgot(trace=trace, problem=str(problem))
-        if done.masked or done.deleted:
+        if done.masked or done.deleted or done.cut:
             logger.info(
                 "%s had %s forgotten in run %s (%s): %s",
                 wish.by,
                 target,
                 trace.run_id,
-                "deleted" if done.deleted else f"{done.masked} rows masked",
+                "deleted" if done.deleted else f"{done.masked} rows masked, links cut",
                 wish.reason,
                 extra={"run_id": trace.run_id, "pipeline": trace.pipeline},
             )
@@ -190,10 +200,22 @@ def _forget(tables: Tables, target: Target, trace: Trace, wish: Forgetting) -> F
         masked = sum(_mask_row(tables, trace, pk, row, mask) for pk, row in _rows(tables, trace))
         if trace.about:
             _cut_link(tables, trace)
-        return Forgot(trace=trace, masked=masked)
+        if trace.asked:
+            tables.runs.filter(pk=trace.pk).update(requested_by=None)
+        return Forgot(trace=trace, masked=masked, cut=trace.about or trace.asked)
+
+
+def _asked_for(tables: Tables, target: Target) -> RunQuerySet[Any]:
+    """The runs that the object asked for, if it is a user."""
+    user = get_user_model()._meta.concrete_model
+    if target.model._meta.concrete_model is not user:
+        return tables.runs.none()
+    return tables.runs.filter(requested_by_id=target.pk)
 
 
 def _cut_link(tables: Tables, trace: Trace) -> None:
+    # What a key was made of can be guessed, and an ended run keeps no other one out.
+    tables.keys.filter(run_id=trace.run_id).delete()
     run = tables.runs.filter(pk=trace.pk)
     error = run.values_list("error", flat=True).get()
     run.update(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.utils import timezone
@@ -12,8 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from fluxio_django.enums import RowKind, RunStatus
 from fluxio_django.fields import ExactCharField
 from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
+from fluxio_django.links import set_null_beside_runs
 from fluxio_django.querysets import RunQuerySet
 from fluxio_django.rows import CheckpointQuerySet, VersionQuerySet
+from fluxio_django.subject_key import SubjectKey
 
 
 class PipelineVersion(models.Model):
@@ -101,7 +102,7 @@ class Run(models.Model):
         verbose_name=_("requested by"),
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
+        on_delete=set_null_beside_runs,
         db_constraint=False,
         related_name="+",
     )
@@ -110,13 +111,13 @@ class Run(models.Model):
         verbose_name=_("type of subject"),
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
+        on_delete=set_null_beside_runs,
         db_constraint=False,
         db_index=False,  # the index by subject below begins with it
         related_name="+",
     )
     subject_id = ExactCharField(_("id of subject"), max_length=255, blank=True, default="")
-    subject = GenericForeignKey("subject_type", "subject_id")
+    subject = SubjectKey("subject_type", "subject_id")
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     updated_at = models.DateTimeField(_("updated"), default=timezone.now, editable=False)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
@@ -258,6 +259,7 @@ class DeduplicationKey(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["pipeline", "key"], name="fluxio_key_unique"),
         ]
+        indexes = [models.Index(fields=["run_id"], name="fluxio_key_by_run")]
 
     def __str__(self) -> str:
         return f"{self.pipeline} {self.key}"

@@ -26,6 +26,7 @@ ROWS_AT_ONCE = 5_000
 """How many rows of logs one transaction deletes, about."""
 
 _RUNS_AT_ONCE = 500
+_KEYS_AT_ONCE = 1_000
 _SECONDS_OF_REST = 3_600.0
 _OPEN = tuple(status.value for status in RunStatus if status.is_open)
 
@@ -122,6 +123,7 @@ def prune(tables: Tables, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Pruned]:
                 break
             last = batch.last
             yield batch.pruned
+    surely(tables.alias, partial(_drop_orphans, tables))
 
 
 class Gardener:
@@ -186,6 +188,17 @@ def _prune(
             return _Batch(Pruned(), None)
         keys = lock_runs(tables, _ripe(tables, shelf), [key for key, _, _ in chosen])
         return _Batch(delete_runs(tables, keys), (chosen[-1][2], chosen[-1][0]))
+
+
+def _drop_orphans(tables: Tables) -> None:
+    """Delete deduplication keys of runs that went without them: they would stay for ever.
+
+    A key is written together with its run, so none that is seen waits for a run to come.
+    """
+    runs = tables.runs.filter(run_id=OuterRef("run_id")).order_by()
+    orphans = tables.keys.filter(~Exists(runs)).order_by("pk")
+    while found := list(orphans.values_list("pk", flat=True)[:_KEYS_AT_ONCE]):
+        tables.keys.filter(~Exists(runs), pk__in=found).delete()
 
 
 def lock_runs(tables: Tables, wanted: RunQuerySet[Any], keys: list[int]) -> list[int]:

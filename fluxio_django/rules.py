@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from fluxio.codec.limits import Limits
 from fluxio.observability.base import BaseCallback
 from fluxio.store.base import CheckpointStore
 from fluxio.types import RunStatus
@@ -20,6 +21,7 @@ ENDED = tuple(status.value for status in RunStatus if not status.is_open)
 """The statuses of runs that have ended; only such runs are ever pruned."""
 
 _MOST_DAYS = 366_000
+_MOST_BYTES = Limits().max_bytes
 _SHORTEST_TOKEN = 16
 
 
@@ -118,7 +120,10 @@ RULES = {
     "LEASE_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
     "SWEEP_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
     "MAX_TAKEOVERS": Rule(_is_whole, "a whole number above 0"),
-    "MAX_PAYLOAD_BYTES": Rule(_is_whole, "a whole number of bytes above 0"),
+    "MAX_PAYLOAD_BYTES": Rule(
+        lambda value: _is_whole(value) and value <= _MOST_BYTES,
+        f"a whole number of bytes from 1 to {_MOST_BYTES:,}, which is the most that is ever stored",
+    ),
     "DISPATCHER": Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
     "QUEUES": Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
     "REDACT": Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),

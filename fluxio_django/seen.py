@@ -74,6 +74,8 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
         ahead: Q | None = None
         while page := list((runs if ahead is None else runs.filter(ahead))[:at_once]):
             yield from page
+            if len(page) < at_once:
+                return
             last: Any = page[-1]
             ahead = Q(created_at__lt=last.created_at)
             ahead |= Q(created_at=last.created_at, pk__lt=last.pk)
@@ -85,6 +87,8 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
         while page := list(ids.filter(pk__gt=last)[:at_once]):
             last = page[-1][0]
             yield from (run_id for _, run_id in page)
+            if len(page) < at_once:
+                return
 
     def standing(self, run_id: str) -> Standing | None:
         """The run as a worker finds it that got its ticket, None where it is unknown."""

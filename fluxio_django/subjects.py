@@ -8,6 +8,7 @@ from django.apps import apps
 from django.db import models, router
 
 from fluxio.errors import ConfigurationError
+from fluxio_django.links import homes
 from fluxio_django.records import Note
 from fluxio_django.tables import Tables
 
@@ -18,7 +19,8 @@ def note_of(
     """What is noted of a run that somebody starts about something.
 
     Raises:
-        ConfigurationError: the subject or the person has not been saved.
+        ConfigurationError: the subject or the person has not been saved, or the subject is in a
+            database where a run would not find it.
     """
     for word, instance in (("subject", subject), ("requested_by", requested_by)):
         if instance is not None and (instance.pk is None or instance._state.adding):
@@ -26,11 +28,25 @@ def note_of(
                 f"{word}={instance!r} has not been saved, so a run cannot point to it. "
                 "Save it first."
             )
+    if subject is not None:
+        _check_home(tables, subject)
     return Note(
         requested_by_id=None if requested_by is None else requested_by.pk,
         subject_type_id=None if subject is None else type_of(tables, subject).pk,
         subject_id="" if subject is None else key_of(subject),
     )
+
+
+def _check_home(tables: Tables, subject: models.Model) -> None:
+    """Refuse a subject that `run.subject` would not find, or take another row for."""
+    alias, known = subject._state.db, homes(type(subject), tables.alias)
+    if alias is not None and alias not in known:
+        named = " or ".join(map(repr, known))
+        raise ConfigurationError(
+            f"subject={subject!r} is in database {alias!r}, but a run finds what it is about in "
+            f"{named}. Have the db_for_read of a router name {alias!r} for "
+            f"{subject._meta.label}, or keep the runs in {alias!r}."
+        )
 
 
 def type_of(tables: Tables, subject: models.Model | type[models.Model]) -> Any:

@@ -15,7 +15,7 @@ from fluxio.errors import ConfigurationError
 from fluxio.pipeline import Pipeline
 from fluxio_django import forgetting, services
 from fluxio_django.forgetting import Forgetting, Target
-from fluxio_django.models import Checkpoint, Run
+from fluxio_django.models import Checkpoint, DeduplicationKey, Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.references import Forgotten, ModelReference
 from fluxio_django.registry import pipelines
@@ -250,9 +250,30 @@ def test_what_names_no_object_is_refused(text: str, said: str) -> None:
         Target.parse(text)
 
 
-def test_a_user_who_asked_for_a_run_is_not_what_it_is_about(
+def test_a_user_who_asked_for_a_run_is_forgotten_and_the_run_stays(
+    pipeline: DjangoPipeline, group: Group, other: Group, database: str, shell: Shell
+) -> None:
+    user, same = (User.objects.using(database).create(username=name) for name in ("ada", "bob"))
+    given = {"group": group, "other": other}
+    pipeline.invoke_sync(given, run_id="r", requested_by=user)
+    pipeline.invoke_sync(given, run_id="s", requested_by=same)
+    clean = payloads(database, "r")
+    assert "asked for by it" in shell("fluxio_forget", f"auth.User:{user.pk}")
+    shell("fluxio_forget", f"auth.User:{user.pk}", "--delete", "--reason", "asked")
+    assert "masked 0 rows of 0 runs, deleted 0 runs, cut the link from 1 run" in shell.out
+    runs = Run.objects.using(database)
+    assert dict(runs.values_list("run_id", "requested_by")) == {"r": None, "s": same.pk}
+    assert payloads(database, "r") == clean
+    assert services.traces_of(Target.parse(f"auth.User:{user.pk}")) == []
+
+
+def test_the_key_that_kept_out_duplicates_is_forgotten_with_the_values(
     pipeline: DjangoPipeline, group: Group, other: Group, database: str
 ) -> None:
-    user = User.objects.using(database).create(username="ada")
-    pipeline.invoke_sync({"group": group, "other": other}, run_id="r", requested_by=user)
-    assert services.traces_of(Target.parse(f"auth.User:{user.pk}")) == []
+    for run_id, subject in (("r", group), ("s", other)):
+        given = {"group": group, "other": other}
+        pipeline.invoke_sync(given, run_id=run_id, subject=subject)
+        DeduplicationKey.objects.using(database).create(pipeline=NAME, key=run_id, run_id=run_id)
+    services.forget(target(group), WISH)
+    kept = DeduplicationKey.objects.using(database)
+    assert list(kept.values_list("run_id", flat=True)) == ["s"]

@@ -18,7 +18,7 @@ from fluxio_django.pipeline import DjangoPipeline
 
 APP = "fluxio_django"
 OLDER = ["0001_initial", "0002_queueing"]
-NEWEST = "0003_version_index"
+NEWEST = "0004_links"
 LATER = {"fluxio_run_by_error", "fluxio_run_by_queue", "fluxio_run_by_version", "fluxio_run_due"}
 
 

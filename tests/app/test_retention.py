@@ -187,6 +187,15 @@ def test_its_deduplication_key_goes_with_a_run(pipeline: DjangoPipeline, databas
     assert list(keys) == ["new"]
 
 
+def test_keys_whose_runs_went_without_them_go_too(pipeline: DjangoPipeline, database: str) -> None:
+    keys = DeduplicationKey.objects.using(database)
+    pipeline.invoke_sync({}, run_id="kept")
+    for run_id in ("kept", "gone"):
+        keys.create(pipeline=NAME, key=run_id, run_id=run_id)
+    pruned()
+    assert list(keys.values_list("run_id", flat=True)) == ["kept"]
+
+
 def test_batches_are_small_and_a_prune_that_was_stopped_goes_on(
     pipeline: DjangoPipeline, database: str
 ) -> None:

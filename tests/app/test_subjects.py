@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
@@ -47,9 +48,18 @@ def user(database: str) -> User:
     return User.objects.using(database).create(username="ada")
 
 
+class Beside:
+    """Everything is read where runs are."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        alias: str = django_settings.FLUXIO["DATABASE"]
+        return alias
+
+
 def test_every_way_to_start_links_the_run(
-    pipeline: DjangoPipeline, order: Group, user: User, database: str
+    pipeline: DjangoPipeline, order: Group, user: User, database: str, settings: Any
 ) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.Beside"]
     pipeline.invoke_sync({}, run_id="invoked", subject=order, requested_by=user)
     pipeline.enqueue_sync({}, "queued", subject=order)
     services.start(NAME, {}, run_id="started", subject=order, requested_by=user)
@@ -125,3 +135,73 @@ def test_linking_costs_no_query_of_its_own(
     with CaptureQueriesContext(connections[database]) as linked:
         pipeline.invoke_sync({}, run_id="linked", subject=order)
     assert len(linked) == len(plain)
+
+
+class Homes:
+    """Groups are read in `default`, wherever runs are, and runs have no table elsewhere."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "default" if model is Group else None
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return db == "postgres" if app_label == "fluxio_django" else None
+
+
+@pytest.fixture
+def apart(settings: Any, transactional_db: None) -> Iterator[DjangoPipeline]:
+    """A pipeline whose runs are in another database than what they are about."""
+    settings.FLUXIO = {"DATABASE": "postgres", "DISPATCHER": "eager"}
+    pipelines.add(NAME, lambda: Pipeline([work], durable=True))
+    yield pipelines[NAME]
+    pipelines.remove(NAME)
+
+
+APART = [
+    pytest.mark.postgresql,
+    pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
+]
+
+
+@pytest.mark.parametrize("routers", [[], [f"{__name__}.Homes"]], ids=["no router", "a router"])
+@pytest.mark.usefixtures("apart")
+class TestApart:
+    """Runs in one database, and what they are about in another one."""
+
+    pytestmark = APART
+
+    def test_a_run_finds_what_it_is_about(
+        self, apart: DjangoPipeline, routers: list[str], settings: Any
+    ) -> None:
+        settings.DATABASE_ROUTERS = routers
+        order = Group.objects.using("default").create(name="order 7")
+        Group.objects.using("postgres").create(pk=order.pk, name="another one with its key")
+        apart.invoke_sync({}, run_id="r", subject=order)
+        run = services.runs_about(order).get()
+        assert (run.subject, run.subject._state.db) == (order, "default")
+        assert run.subject is run.subject
+        order.delete()
+        assert Run.objects.using("postgres").get().subject is not order
+
+    def test_deleting_people_needs_no_table_of_runs_beside_them(
+        self, apart: DjangoPipeline, routers: list[str], settings: Any
+    ) -> None:
+        settings.DATABASE_ROUTERS = routers
+        user = User.objects.using("default").create(username="ada")
+        with CaptureQueriesContext(connections["default"]) as queries:
+            user.delete()
+        asked = any("fluxio_django_run" in query["sql"] for query in queries)
+        assert asked == (not routers)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_subject_that_no_run_would_find_again_is_refused(settings: Any) -> None:
+    settings.FLUXIO = {"DATABASE": "default"}
+    pipelines.add(NAME, lambda: Pipeline([work], durable=True))
+    try:
+        order = Group.objects.using("postgres").create(name="order 7")
+        with pytest.raises(ConfigurationError, match="db_for_read of a router name 'postgres'"):
+            pipelines[NAME].invoke_sync({}, run_id="r", subject=order)
+    finally:
+        pipelines.remove(NAME)
+    assert not Run.objects.exists()

@@ -26,16 +26,17 @@ class Command(FluxioCommand):
     """Forgets an object."""
 
     help = (
-        "Say which runs an object has left something in: those that are about it, and those whose "
-        "values refer to it. With --mask or --delete, remove it from those that have ended."
+        "Say which runs an object has left something in: those that are about it, those that it "
+        "asked for, and those whose values refer to it. With --mask or --delete, remove it from "
+        "those that have ended."
     )
     json_help = "Write one JSON object."
     closing_words = (
         "--mask: every value of a run about the object is masked, and in all other runs the "
-        "references to it; rows are sealed anew and say when, by whom and why. --delete: runs "
-        "about the object are deleted, others are masked. Other values that somebody copied into "
-        "the context of other runs cannot be found. The exit code is 1 where something is left, "
-        "since a run is open."
+        "references to it and the link to the user who asked; rows are sealed anew and say when, "
+        "by whom and why. --delete: runs about the object are deleted, others are masked. Other "
+        "values that somebody copied into the context of other runs cannot be found. The exit code "
+        "is 1 where something is left, since a run is open."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -89,12 +90,14 @@ class Command(FluxioCommand):
     def _report(self, target: Target, done: Sequence[Forgot], options: Options) -> None:
         masked = [one for one in done if one.masked]
         deleted = [one for one in done if one.deleted]
+        cut = [one for one in done if one.cut]
         if options["json"]:
             runs = [
                 {
                     **_facts(one.trace),
                     "masked": one.masked,
                     "deleted": one.deleted,
+                    "cut": one.cut,
                     "problem": one.problem or None,
                 }
                 for one in done
@@ -104,14 +107,15 @@ class Command(FluxioCommand):
         rows = sum(one.masked for one in masked)
         self.terminal.line(
             f"{target}: masked {rows:,} rows of {_runs(len(masked))}, "
-            f"deleted {_runs(len(deleted))}."
+            f"deleted {_runs(len(deleted))}, cut the link from {_runs(len(cut))}."
         )
 
 
 def _words(trace: Trace) -> str:
     rows = "" if not trace.rows else f"row {', '.join(map(str, trace.rows[:5]))} refers to it"
     about = "it is about it" if trace.about else ""
-    return "; ".join(filter(None, (about, rows)))
+    asked = "it was asked for by it" if trace.asked else ""
+    return "; ".join(filter(None, (about, asked, rows)))
 
 
 def _facts(trace: Trace) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def _facts(trace: Trace) -> dict[str, Any]:
         "open": trace.is_open,
         "about": trace.about,
         "rows": list(trace.rows),
+        "asked": trace.asked,
     }
 
 

@@ -10,6 +10,7 @@ from fluxio_django import services
 from fluxio_django.management.arguments import parse_object, parse_pairs
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
+from fluxio_django.management.forcing import add_forcing, force_of
 from fluxio_django.management.runs import find_run, step_key
 
 
@@ -42,9 +43,11 @@ class Command(ExecutingCommand):
         parser.add_argument(
             "--patch", metavar="JSON", help="Set all keys of a JSON object; --set goes before it."
         )
+        add_forcing(parser)
 
     def prepare(self, options: Options) -> Execution:
         """The new run."""
+        force = force_of(options)
         run = find_run(options["run_id"])
         pipeline = services.pipeline_of(run)
         patch = {} if options["patch"] is None else parse_object(options["patch"], "--patch")
@@ -57,6 +60,7 @@ class Command(ExecutingCommand):
             from_step=None if step is None else step_key(pipeline, step),
             as_run_id=as_run_id,
             patch={**patch, **parse_pairs(options["pairs"], "--set")},
+            force=force,
         )
         return Execution(
             run_id=as_run_id,

@@ -205,6 +205,21 @@ def test_force_goes_on_and_the_history_says_who_and_why(
     shell("fluxio_verify", "r")
 
 
+def test_a_fork_can_be_forced_as_well_and_its_source_stays(
+    stopped: str, shell: Shell, registered: Register, home: str
+) -> None:
+    registered("shop", [step("a"), step("b"), step("c", "2")])
+    assert "was recorded by version" in shell.refused("fluxio_fork", "r", "--as-run-id", "f")
+    forced = ("--force-version", "--reason", "c only logs more")
+    shell("fluxio_fork", "r", "--as-run-id", "f", *forced)
+    assert ran == ["c"]
+    runs = Run.objects.using(home)
+    assert dict(runs.values_list("run_id", "version")) == {
+        "r": stopped,
+        "f": pipelines["shop"].version,
+    }
+
+
 def test_the_decision_takes_the_permission(db: None) -> None:
     user = User.objects.create_user("ada")
     with pytest.raises(PermissionDenied, match="force_version"):
