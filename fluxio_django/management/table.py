@@ -9,26 +9,31 @@ from fluxio_django.management.terminal import Terminal, Text, Tone, columns_of, 
 
 _GAP = "  "
 _LONGEST_CELL = 1_000
-"""Columns of one cell where lines may be as long as they like."""
+"""Columns of one cell, unless its column says less."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
     """One column. Narrow terminals cut it down to `least` columns, where that is given.
 
-    Where that does not help, the `optional` ones are left out, the last one first.
+    In a pipe or a file, which are as wide as need be, a cell takes `most` columns. Where cutting
+    does not help, the `optional` ones are left out, the last one first.
     """
 
     title: str
     right: bool = False
     least: int | None = None
+    most: int = _LONGEST_CELL
     optional: bool = False
 
 
 def draw(
     terminal: Terminal, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]
-) -> None:
-    """Write a table with its titles. Columns in which nothing stands are left out."""
+) -> bool:
+    """Write a table with its titles, and say whether a cell had to be shortened.
+
+    Columns in which nothing stands are left out.
+    """
     used = [at for at in range(len(columns)) if any(_text_of(row[at]) for row in rows)]
     columns, rows = [columns[at] for at in used], [[row[at] for at in used] for row in rows]
     titles = [Text(column.title, Tone.TITLE) for column in columns]
@@ -37,6 +42,7 @@ def draw(
     widths = fitted(columns, natural, terminal.width)
     for row in cells:
         terminal.line(*_laid_out(terminal, columns, row, widths))
+    return any(columns_of(row[at].text) > widths[at] for row in cells for at in widths)
 
 
 def fitted(columns: Sequence[Column], natural: Sequence[int], room: int | None) -> dict[int, int]:
@@ -45,9 +51,9 @@ def fitted(columns: Sequence[Column], natural: Sequence[int], room: int | None) 
     The widest column that may be cut is cut first. A table that is too wide even so keeps what
     cannot be cut, and the terminal breaks its lines.
     """
-    shown = {at: min(width, _LONGEST_CELL) for at, width in enumerate(natural)}
     if room is None:
-        return shown
+        return {at: min(width, columns[at].most) for at, width in enumerate(natural)}
+    shown = {at: min(width, _LONGEST_CELL) for at, width in enumerate(natural)}
     droppable = [at for at, column in enumerate(columns) if column.optional]
     while True:
         widths = _cut(columns, shown, room)

@@ -15,9 +15,9 @@ from fluxio_django.management.runs import moment_of_run
 from fluxio_django.management.table import Column, draw
 from fluxio_django.values import JSON_RULE, json_value, short
 
-_VALUES = [Column(title="a", least=10), Column(title="b", least=10)]
-_KEYS = [Column(title="key", least=10), *_VALUES]
-_PATHS = [Column(title="path", least=16), Column(title="change", least=7, optional=True)]
+_VALUES = [Column(title="a", least=10, most=60), Column(title="b", least=10, most=60)]
+_KEYS = [Column(title="key", least=10, most=60), *_VALUES]
+_PATHS = [Column(title="path", least=16, most=60), Column(title="change", least=7, optional=True)]
 
 _MISSING = "-"
 
@@ -62,13 +62,20 @@ class Command(FluxioCommand):
             self.terminal.json({**_sides(options), **_facts(found, changes)})
         elif not found:
             self.terminal.line("No difference.")
-        elif changes is None:
-            rows = [[key, _shown(side, "a"), _shown(side, "b")] for key, side in found.items()]
-            draw(self.terminal, _KEYS, rows)
         else:
-            draw(self.terminal, [*_PATHS, *_VALUES], [_row(change) for change in changes])
+            self._draw(found, changes)
+
+    def _draw(self, found: Diff, changes: Changes | None) -> None:
+        if changes is None:
+            rows = [[key, _shown(side, "a"), _shown(side, "b")] for key, side in found.items()]
+            shortened = draw(self.terminal, _KEYS, rows)
+        else:
+            rows = [_row(change) for change in changes]
+            shortened = draw(self.terminal, [*_PATHS, *_VALUES], rows)
             if changes.truncated:
                 self.terminal.line(f"There are more; the first {len(changes):,} are shown.")
+        if shortened:
+            self.terminal.line("Some are shortened; --json has them whole.")
 
 
 def _sides(options: Options) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fluxio import Context, stage
@@ -34,6 +36,18 @@ def test_paths_say_what_differs_inside(runs: None, shell: Shell) -> None:
     out = shell("fluxio_diff", "a", "b", "--paths")
     assert '["order"]["lines"][1]["price"]  changed' in out
     assert '["x"]                           type changed' in out
+
+
+def test_long_values_make_no_endless_lines_in_a_pipe(runs: None, shell: Shell) -> None:
+    assert "shortened" not in shell("fluxio_diff", "a", "b")
+    for run_id in "cd":
+        given = json.dumps({"text": run_id * 900, "k" * 90: run_id})
+        shell("fluxio_run", "shop", "--run-id", run_id, "--input", given)
+    for options in ([], ["--paths"]):
+        *lines, last = shell("fluxio_diff", "c", "d", *options).splitlines()
+        assert last == "Some are shortened; --json has them whole."
+        assert max(map(len, lines)) <= 200
+    assert shell.json("fluxio_diff", "c", "d")["keys"]["text"]["a"] == "c" * 900
 
 
 def test_a_missing_side_is_absent_and_none_is_null_in_json(runs: None, shell: Shell) -> None:
