@@ -107,7 +107,7 @@ class PreparedCursor:
         if type(parameters[0]) is list:
             return [_array(self._written(items)) for items in parameters]
         texts = self._written(parameters)
-        if b"\x00" in b"".join(filter(None, texts)):
+        if any(text is not None and b"\x00" in text for text in texts):
             raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         return texts
 

@@ -16,9 +16,10 @@ from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction, is_mariadb
+from fluxio_django.pieces import appending
 from fluxio_django.prepared import execute
 from fluxio_django.queues import Place, place_facts
-from fluxio_django.records import NO_NOTE, Note, SeenRun, row_parameters, storable
+from fluxio_django.records import NO_NOTE, Note, SeenRun, storable
 from fluxio_django.seen import SeenRunQuerySet
 from fluxio_django.statements import (
     begin_parameters,
@@ -55,8 +56,9 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
             values = rows_parameters(record.run_id, rows, connection)
             return execute(connection, statement, [*run, *values]) > 0
         if self._takes_blocks:
-            appended = self._appended(record.run_id, rows)
-            return _ask(connection, statements.begin_block(len(rows)), [*run, *appended])
+            with appending(connection, statements.append, record.run_id, rows) as added:
+                block = statements.begin_block(added.statements)
+                return _ask(connection, block, [*run, *added.all_values])
         with transaction.atomic(using=self.db):
             execute(connection, statements.begin, run)
             self._append(record.run_id, rows)
@@ -250,23 +252,17 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
         return alone and is_mariadb(connection)
 
     def _commit_block(self, claim: Claim, commit: Commit) -> bool:
-        connection = self._connection
-        rows = self._appended(claim.run_id, commit.rows)
+        connection, statements = self._connection, self._statements
         fence = fence_parameters(claim, commit, connection)
-        block = self._statements.commit_block(len(commit.rows))
-        return _ask(connection, block, [*rows, *fence])
-
-    def _appended(self, run_id: str, rows: Sequence[Row]) -> list[Any]:
-        """What `Statements.append` takes, for each row."""
-        connection = self._connection
-        return [
-            value for row in rows for value in (*row_parameters(run_id, row, connection), run_id)
-        ]
+        with appending(connection, statements.append, claim.run_id, commit.rows) as added:
+            block = statements.commit_block(added.statements)
+            return _ask(connection, block, [*added.all_values, *fence])
 
     def _append(self, run_id: str, rows: Sequence[Row]) -> None:
-        connection, statement = self._connection, self._statements.append
-        for row in rows:
-            execute(connection, statement, self._appended(run_id, [row]))
+        connection = self._connection
+        with appending(connection, self._statements.append, run_id, rows) as added:
+            for statement, values in zip(added.statements, added.values, strict=True):
+                execute(connection, statement, values)
 
 
 def _claiming(opening: Opening, token: int) -> dict[str, Any]:

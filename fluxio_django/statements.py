@@ -80,13 +80,13 @@ class Statements:
         """One of the statements that renew so many claims at once."""
         return statement.replace("{claims}", " OR ".join([self.claim] * claims))
 
-    def begin_block(self, rows: int) -> str:
+    def begin_block(self, appends: Sequence[str]) -> str:
         """`begin` and its rows as one block (MariaDB); it selects 1."""
-        return _BLOCK.format("; ".join([self.begin, *[self.append] * rows]), "1 = 1")
+        return _BLOCK.format("; ".join([self.begin, *appends]), "1 = 1")
 
-    def commit_block(self, rows: int) -> str:
+    def commit_block(self, appends: Sequence[str]) -> str:
         """Rows and then `fence_head` as one block (MariaDB); it selects 1, or 0 when it is lost."""
-        work = "; ".join([*[self.append] * rows, self.fence_head])
+        work = "; ".join([*appends, self.fence_head])
         return _BLOCK.format(work, "ROW_COUNT() = 1")
 
 

@@ -85,9 +85,11 @@ def unseal(
         )
     if version is None:
         raise _corrupt(binding, "it names no format. It was not written by fluxio.")
-    sealed = payload[version.end() :]
+    start = version.end()
     try:
-        return open_plain(sealed) if keyring is None else keyring.open(sealed, bound)
+        if keyring is None:
+            return open_plain(payload, start)
+        return keyring.open(payload[start:], bound)
     except UnreadableError as error:
         raise _corrupt(binding, str(error)) from None
 

@@ -140,15 +140,15 @@ _WRONG_KEY = (
 )
 
 
-def open_plain(sealed: str) -> str:
-    """The body of a text that needs no key.
+def open_plain(sealed: str, start: int = 0) -> str:
+    """The body of a text that needs no key; the seal stands at `start`, and the body behind it.
 
     Raises:
         UnreadableError: it is signed or encrypted, or its seal is damaged.
     """
-    if sealed.startswith("p:"):
-        return sealed[2:]
-    if sealed[:2] in ("s:", "e:"):
+    if sealed.startswith("p:", start):
+        return sealed[start + 2 :]
+    if sealed[start : start + 2] in ("s:", "e:"):
         raise UnreadableError(
             "it is sealed with a key, and no keyring is configured. Configure the one it needs."
         )

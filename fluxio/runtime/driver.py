@@ -289,6 +289,7 @@ class Driver:
         recorder, commit = self._scene.recorder, None
         if recorder is not None and batch.entries:
             commit = recorder.prepare(batch.entries, batch.state, self._ending(batch.state))
+            batch.entries.clear()  # the rows hold their texts, which may be large, once more
             done = await recorder.commit(commit)
             self._state = batch.state
             done.deliver()

@@ -5,6 +5,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -342,6 +343,22 @@ def test_a_row_that_is_too_large_is_refused_before_the_database_sees_it(
     ):
         journal.commit_blocking(claim, commit(large))
     journal.commit_blocking(claim, commit(row(1, payload="x" * 1000)))
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["a transaction", "alone"])
+def test_large_rows_are_kept_whatever_they_are_made_of(
+    journal: DjangoJournal, database: str, together: bool
+) -> None:
+    claim = journal.open_blocking(opening("large"))
+    # Quoted by the driver, the first would be larger than what MariaDB takes at once.
+    given = [row(1, payload='"' * 9_000_000), row(2, payload="x"), row(3, payload="'" * 2_000_000)]
+    with transaction.atomic(using=database) if together else nullcontext():
+        journal.commit_blocking(claim, commit(*given))
+    kept = journal.rows_blocking("large", first=1)
+    assert [each.payload == one.payload for each, one in zip(kept, given, strict=True)] == [
+        True
+    ] * 3
+    journal.commit_blocking(claim, commit(row(4)))
 
 
 def test_a_name_that_fits_no_column_is_a_store_error(journal: DjangoJournal, database: str) -> None:

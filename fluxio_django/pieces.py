@@ -1,0 +1,66 @@
+"""Large payloads on MariaDB and MySQL: sent in pieces, and put together by the server.
+
+The driver copies a text three times to quote it, and quoting can double it; the server takes no
+packet above its `max_allowed_packet`, 16 MB by default, and hangs up on whoever sends one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fluxio.store.base import Row
+from fluxio_django.records import ROW_COLUMNS, row_parameters
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+AT_ONCE = 1 << 20
+"""Characters of a piece; a payload that is no longer is sent with its row."""
+
+_PAYLOAD = ROW_COLUMNS.index("payload")
+
+
+class Appending(NamedTuple):
+    """The insertion of rows: a statement for each, and what it takes."""
+
+    statements: list[str]
+    values: list[list[Any]]
+
+    @property
+    def all_values(self) -> list[Any]:
+        """What all statements take, one after another."""
+        return [value for each in self.values for value in each]
+
+
+@contextmanager
+def appending(
+    connection: BaseDatabaseWrapper, statement: str, run_id: str, rows: Sequence[Row]
+) -> Iterator[Appending]:
+    """The insertion of rows by `statement`; what is large has been sent while the block lasts."""
+    appended, sent = Appending([], []), 0
+    for row in rows:
+        values, text = row_parameters(run_id, row, connection), statement
+        if connection.vendor == "mysql" and len(values[_PAYLOAD]) > AT_ONCE:
+            name, sent = f"@fluxio_payload_{sent}", sent + 1
+            _send(connection, name, values.pop(_PAYLOAD))
+            *before, last = text.split("%s", _PAYLOAD + 1)
+            text = f"{'%s'.join(before)}{name}{last}"
+        appended.statements.append(text)
+        appended.values.append([*values, run_id])
+    yield appended
+    for number in range(sent):
+        _ask(connection, f"SET @fluxio_payload_{number} = NULL")
+
+
+def _send(connection: BaseDatabaseWrapper, name: str, payload: str) -> None:
+    _ask(connection, f"SET {name} = ''")
+    for start in range(0, len(payload), AT_ONCE):
+        piece = payload[start : start + AT_ONCE]
+        _ask(connection, f"SET {name} = CONCAT({name}, %s)", piece)
+
+
+def _ask(connection: BaseDatabaseWrapper, statement: str, *values: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
