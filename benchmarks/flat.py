@@ -6,6 +6,7 @@ import argparse
 import random
 import string
 import time
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -45,7 +46,7 @@ def _checkpoints(alias: str, steps: int) -> None:
     pipeline.invoke_sync({}, run_id=f"steps-{steps}")
     ended = time.perf_counter()
     _say(alias, f"{steps:,} steps: built in {built - begun:.1f} s, run in {ended - built:.1f} s")
-    took = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    took = [later - earlier for earlier, later in pairwise(moments)]
     for place in (1, 1_000, 10_000, 100_000):
         if place <= steps:
             near = took[max(0, min(place, len(took)) - _AROUND) :][: 2 * _AROUND]
