@@ -22,13 +22,14 @@ def main() -> None:
     """Measure in each database, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=_LONG, help="Steps of the longest run.")
-    steps = parser.parse_args().steps
+    parser.add_argument("--database", help="The only one to measure in: default or sqlite.")
+    asked = parser.parse_args()
     set_up()
     from django.conf import settings
 
     print(", ".join(f"{name} {value}" for name, value in about().items()))
-    for alias in settings.DATABASES:
-        _checkpoints(alias, steps)
+    for alias in [asked.database] if asked.database else settings.DATABASES:
+        _checkpoints(alias, asked.steps)
         _resumes(alias)
         _bytes(alias)
 
