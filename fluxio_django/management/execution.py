@@ -16,19 +16,13 @@ from fluxio.observability.base import BaseCallback
 from fluxio.runtime.runs import Watchers
 from fluxio.types import RunStatus
 from fluxio_django.management.command import FluxioCommand, Options
+from fluxio_django.management.display import Display, chosen_display
 from fluxio_django.management.interruption import interruptible
-from fluxio_django.management.progress import Display, Lines, Progress, Silence
+from fluxio_django.management.progress import Progress, StepLines
 from fluxio_django.management.refusal import EXIT_INTERRUPTED, refusal
 from fluxio_django.management.table import Column, draw
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.values import JSON_RULE, json_values, short
-
-try:
-    from fluxio_django.management.live import LiveLines
-except ImportError:  # pragma: no cover - rich is an extra
-    drawn: type[LiveLines] | None = None
-else:
-    drawn = LiveLines
 
 _LONGEST_MESSAGE = 2_000
 
@@ -75,9 +69,9 @@ class ExecutingCommand(FluxioCommand):
     def perform(self, options: Options) -> None:
         """Execute the run, tell its progress, and show how it ended."""
         execution, witness = self.prepare(options), Witness()
-        display = self._display(options)
+        display = chosen_display(self.terminal, options)
         steps = [call.key for call in execution.pipeline.compiled.calls]
-        progress = Progress(display, self.terminal, steps)
+        progress = Progress(display, StepLines(display, self.terminal, steps))
         watch = Watchers(callbacks=[witness, progress], report=progress.report)
         try:
             final = interruptible(
@@ -102,14 +96,6 @@ class ExecutingCommand(FluxioCommand):
     def prepare(self, options: Options) -> Execution:
         """The run that the options ask for; nothing has run when this refuses."""
         raise NotImplementedError
-
-    def _display(self, options: Options) -> Display:
-        if options["json"] or options["verbosity"] == 0:
-            return Silence()
-        can_draw = self.terminal.is_interactive and os.environ.get("TERM") != "dumb"
-        if drawn is not None and can_draw:
-            return drawn(self.terminal, self.terminal.stream)
-        return Lines(self.terminal)
 
     # --- ends
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Protocol
 
 from fluxio.events import (
     PipelineEnded,
@@ -18,95 +16,44 @@ from fluxio.events import (
 from fluxio.observability.base import BaseCallback
 from fluxio.runtime.step import Step
 from fluxio.types import RunStatus
+from fluxio_django.management.display import Display
 from fluxio_django.management.runs import elapsed
 from fluxio_django.management.terminal import Terminal, Text, Tone, clean, columns_of, shortened
 
 _WIDEST = 48
 """Columns of step keys up to which the others are aligned with the longest."""
-_SECONDS_BETWEEN_REPORTS = 1.0
 
 
-class Display(Protocol):
-    """Where progress is shown."""
-
-    def tell(self, *parts: str | Text) -> None:
-        """Show one line that stays."""
-
-    def begin(self, step: str) -> None:
-        """A step is running from now on."""
-
-    def report(self, step: str, note: str, *, complete: bool) -> None:
-        """How far a running step is."""
-
-    def end(self, step: str) -> None:
-        """A step is running no more."""
-
-    def close(self) -> None:
-        """Nothing more will be shown; may be called twice."""
-
-
-class Silence:
-    """Shows nothing."""
-
-    def tell(self, *parts: str | Text) -> None:
-        """Drop the line."""
-
-    def begin(self, step: str) -> None:
-        """Do nothing."""
-
-    def report(self, step: str, note: str, *, complete: bool) -> None:
-        """Do nothing."""
-
-    def end(self, step: str) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class Lines:
-    """Shows lines that stay, for pipes, log files and plain terminals.
-
-    What a step reports of itself is shown once a second at most, and when it is complete.
-    """
-
-    def __init__(self, terminal: Terminal, clock: Callable[[], float] = time.monotonic) -> None:
-        self._terminal = terminal
-        self._clock = clock
-        self._reported: dict[str, float] = {}
-
-    def tell(self, *parts: str | Text) -> None:
-        """Write the line, now."""
-        self._terminal.line(*parts)
-        self._terminal.flush()
-
-    def begin(self, step: str) -> None:
-        """Let the step report."""
-        self._reported[step] = self._clock()
-
-    def report(self, step: str, note: str, *, complete: bool) -> None:
-        """Write a line of its own, unless there was one just now."""
-        now = self._clock()
-        if complete or now - self._reported.get(step, now) >= _SECONDS_BETWEEN_REPORTS:
-            self._reported[step] = now
-            self.tell(f"  {step}: {note}")
-
-    def end(self, step: str) -> None:
-        """Forget the step."""
-        self._reported.pop(step, None)
-
-    def close(self) -> None:
-        """Nothing is held back."""
-
-
-class Progress(BaseCallback):
-    """Tells a display what happens in a run; `steps` are the keys that may come, to align them."""
+class StepLines:
+    """Tells a display of steps, in columns; `steps` are the keys that may come, to align them."""
 
     def __init__(self, display: Display, terminal: Terminal, steps: Iterable[str] = ()) -> None:
         self._display = display
         self._terminal = terminal
         widest = _WIDEST if terminal.width is None else min(_WIDEST, terminal.width // 3)
         self._pad = max((min(columns_of(clean(step)), widest) for step in steps), default=0)
+
+    def tell(self, step: str, took: str, outcome: Text) -> None:
+        """Show what became of a step."""
+        start = f"  {self.key(step)}  {took:<12}  "
+        text = self._terminal.readable(outcome.text)
+        if self._terminal.width is not None:
+            room = max(self._terminal.width - columns_of(start), 0)
+            text = shortened(text, room, self._terminal.ellipsis)
+        self._display.tell(start if text else start.rstrip(), Text(text, outcome.tone))
+
+    def key(self, step: str) -> str:
+        """The key of a step, as wide as the others."""
+        shown = clean(step)
+        return shown + " " * (self._pad - columns_of(shown))
+
+
+class Progress(BaseCallback):
+    """Tells a display what happens in a run that is executed here."""
+
+    def __init__(self, display: Display, lines: StepLines) -> None:
+        self._display = display
+        self._lines = lines
 
     async def on_pipeline_start(self, event: PipelineStarted) -> None:
         """Say which run it is: after a crash, its id is what is needed."""
@@ -126,11 +73,11 @@ class Progress(BaseCallback):
         self._display.end(event.step)
         written = ", ".join(event.context.writes)
         wrote = f"wrote {written}" if written else ""
-        self._tell(event.step, _timing(event.duration, event.tries), Text(wrote))
+        self._lines.tell(event.step, timing(event.duration, event.tries), Text(wrote))
 
     async def on_route(self, event: RouteTaken) -> None:
         """Say where the router sent the run."""
-        self._display.tell(f"  {self._key(event.step)}  -> {event.route}")
+        self._display.tell(f"  {self._lines.key(event.step)}  -> {event.route}")
 
     async def on_error(self, event: StepFailed) -> None:
         """Say that the step failed; what it means is told in the end."""
@@ -138,7 +85,7 @@ class Progress(BaseCallback):
         beside = "" if event.fatal else "; the run goes on without it"
         failed = Text(f"{type(event.error).__qualname__}{beside}", Tone.BAD)
         tries = f"failed, {event.tries} tries" if event.tries > 1 else "failed"
-        self._tell(event.step, tries, failed)
+        self._lines.tell(event.step, tries, failed)
 
     async def on_pipeline_end(self, event: PipelineEnded) -> None:
         """Say how the run ended."""
@@ -157,18 +104,7 @@ class Progress(BaseCallback):
         with suppress(OSError):
             self._display.report(step.key, words, complete=total is not None and done >= total)
 
-    def _tell(self, step: str, timing: str, outcome: Text) -> None:
-        start = f"  {self._key(step)}  {timing:<12}  "
-        text = self._terminal.readable(outcome.text)
-        if self._terminal.width is not None:
-            room = max(self._terminal.width - columns_of(start), 0)
-            text = shortened(text, room, self._terminal.ellipsis)
-        self._display.tell(start if text else start.rstrip(), Text(text, outcome.tone))
 
-    def _key(self, step: str) -> str:
-        shown = clean(step)
-        return shown + " " * (self._pad - columns_of(shown))
-
-
-def _timing(duration: float, tries: int) -> str:
+def timing(duration: float, tries: int) -> str:
+    """How long a step took, and how often it was tried where that was more than once."""
     return elapsed(duration) if tries <= 1 else f"{elapsed(duration)}, {tries} tries"

@@ -12,13 +12,19 @@ from fluxio_django.management.arguments import STANDARD_INPUT, read_object
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
 from fluxio_django.management.refusal import refusal
+from fluxio_django.management.terminal import Text, Tone
+from fluxio_django.management.watching import watch
+from fluxio_django.queueing import Wish
 from fluxio_django.registry import pipelines
 
 
 class Command(ExecutingCommand):
     """Runs a registered pipeline."""
 
-    help = "Run a pipeline in this process, to its end, and show the context it ended with."
+    help = (
+        "Run a pipeline in this process, to its end, and show the context it ended with; or have "
+        "a worker do that, and look on."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The pipeline, its input, and the run's id."""
@@ -47,6 +53,27 @@ class Command(ExecutingCommand):
             help="What to do if the run id is recorded and nobody executes the run: start again "
             "and delete its history, go on with it, give its stored result, or refuse (default).",
         )
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="Leave the run to a worker, and show its steps as they are recorded, until it has "
+            "ended. Ctrl-C ends the watching, not the run.",
+        )
+
+    def perform(self, options: Options) -> None:
+        """Execute the run here; or queue it, and look on."""
+        if not options["watch"]:
+            super().perform(options)
+            return
+        name, initial = options["pipeline"], read_object(options["input"], options["input_file"])
+        wish = Wish(on_conflict=OnConflict(options["on_conflict"]))
+        handle = services.enqueue(name, initial, run_id=options["run_id"], wish=wish)
+        if options["verbosity"] > 0 and not options["json"]:
+            self.terminal.line(
+                Text(f"Run {handle.run_id}", Tone.TITLE), f" of {name} is left to a worker."
+            )
+            self.terminal.flush()
+        watch(self, handle.run_id, options)
 
     def refused(
         self, execution: Execution, problem: CommandError | FluxioError, options: Options

@@ -30,6 +30,7 @@ from fluxio_django.management.runs import (
 )
 from fluxio_django.management.table import Column, draw
 from fluxio_django.management.terminal import Text, Tone
+from fluxio_django.management.watching import watch
 from fluxio_django.models import Run
 from fluxio_django.redaction import shown_text
 from fluxio_django.values import JSON_RULE, json_values, short
@@ -66,10 +67,19 @@ class Command(FluxioCommand):
         parser.add_argument(
             "--values", action="store_true", help="Show the values too; else only the keys."
         )
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="Show its steps as they are recorded, until the run has ended; exit code 1 where "
+            "it did not succeed.",
+        )
 
     def perform(self, options: Options) -> None:
-        """Write the run."""
+        """Write the run, or what happens to it."""
         run = find_run(options["run_id"])
+        if options["watch"]:
+            watch(self, run.run_id, options)
+            return
         status, at = status_of(run), moment_of_run(run.run_id, options["at"])
         if not options["json"]:
             # Before anything is decoded: of a damaged run, this much can be shown.

@@ -14,9 +14,10 @@ from django.core.management.color import no_style
 
 from fluxio import Context, Parallel, stage
 from fluxio.runtime.step import Step
-from fluxio_django.management import execution
+from fluxio_django.management import display
+from fluxio_django.management.display import Lines
 from fluxio_django.management.live import LiveLines
-from fluxio_django.management.progress import Lines, Progress
+from fluxio_django.management.progress import Progress, StepLines
 from fluxio_django.management.runs import elapsed
 from fluxio_django.management.terminal import Terminal
 from tests.app.commands.conftest import Register, Shell
@@ -58,7 +59,7 @@ def test_a_step_that_reports_often_is_heard_once_a_second_and_at_its_end() -> No
     out, clock = io.StringIO(), HandClock()
     terminal = plain(out)
     lines = Lines(terminal, clock)
-    progress = Progress(lines, terminal)
+    progress = Progress(lines, StepLines(lines, terminal))
     lines.begin("load")
     for done in range(1, 11):
         clock.now += 0.25
@@ -70,7 +71,7 @@ def test_steps_report_independently_of_one_another() -> None:
     out, clock = io.StringIO(), HandClock()
     terminal = plain(out)
     lines = Lines(terminal, clock)
-    progress = Progress(lines, terminal)
+    progress = Progress(lines, StepLines(lines, terminal))
     lines.begin("a")
     lines.begin("b")
     clock.now = 1.0
@@ -82,7 +83,8 @@ def test_steps_report_independently_of_one_another() -> None:
 def test_a_total_of_nothing_is_no_division_by_zero() -> None:
     out = io.StringIO()
     terminal = plain(out)
-    Progress(Lines(terminal, HandClock()), terminal).report(step(), 0, 0, "")
+    lines = Lines(terminal, HandClock())
+    Progress(lines, StepLines(lines, terminal)).report(step(), 0, 0, "")
     assert out.getvalue() == "  load: 0 of 0\n"
 
 
@@ -114,7 +116,7 @@ ERASED = "\x1b[1A\x1b[2K"
 def test_running_steps_are_marked_below_the_lines_that_stay(screen: Screen) -> None:
     terminal = plain(screen)
     live = LiveLines(terminal, screen)
-    progress = Progress(live, terminal)
+    progress = Progress(live, StepLines(live, terminal))
     live.begin("load")
     live.begin("look")
     progress.report(step("look"), 2, 4, "rows")
@@ -163,7 +165,7 @@ def test_a_terminal_is_given_back_when_the_run_fails(screen: Screen, registered:
 def test_without_rich_a_terminal_gets_plain_lines(
     screen: Screen, registered: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "drawn", None)
+    monkeypatch.setattr(display, "drawn", None)
     registered("shop", [price], durable=False)
     call_command("fluxio_run", "shop", stdout=screen, no_color=True)
     assert "\x1b" not in screen.getvalue()
@@ -186,7 +188,7 @@ def test_what_a_step_wrote_is_cut_to_the_terminal(
     async def many(ctx: Context) -> Context:
         return ctx.update({f"key_{number}": number for number in range(100)})
 
-    monkeypatch.setattr(execution, "drawn", None)
+    monkeypatch.setattr(display, "drawn", None)
     registered("shop", [many], durable=False)
     call_command("fluxio_run", "shop", stdout=screen, no_color=True)
     (line,) = [line for line in screen.getvalue().splitlines() if "wrote" in line]
