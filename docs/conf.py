@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
-
-import django
-from django.conf import settings
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
 # The reference is generated from the code, and models need a project to be imported in.
-settings.configure(
-    INSTALLED_APPS=[
-        "django.contrib.admin",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.sessions",
-        "django.contrib.messages",
-        "fluxio_django",
-    ],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    SECRET_KEY="for the documentation only",
-    USE_TZ=True,
-)
-django.setup()
+import_module("page_project").configure(":memory:")
 
 project = "fluxio-django"
 author = "The fluxio-django authors"

@@ -111,8 +111,8 @@ class _Events:
 _Form = _Plain | _Events
 
 
-class _AsyncChunks:
-    """Under ASGI: the run is a task beside the response."""
+class _Chunks:
+    """What a response reads under either kind of server, and what it does when its reader left."""
 
     def __init__(
         self, start: Start, leaving: Leaving, form: _Form, give_back: Callable[[], None]
@@ -121,13 +121,17 @@ class _AsyncChunks:
         self._give_back = give_back
         self._leave: Callable[[], object] = lambda: None
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._sent()
-
     def close(self) -> None:
         """The reader has left; called from whatever thread."""
         self._give_back()
         self._leave()
+
+
+class _AsyncChunks(_Chunks):
+    """Under ASGI: the run is a task beside the response."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._sent()
 
     async def _sent(self) -> AsyncIterator[bytes]:
         # The thread of the request has a connection, which it would keep until the stream ends.
@@ -153,23 +157,11 @@ class _AsyncChunks:
             await relay.end()
 
 
-class _SyncChunks:
+class _SyncChunks(_Chunks):
     """Under WSGI: the run has a thread of its own with an event loop, and the response waits."""
-
-    def __init__(
-        self, start: Start, leaving: Leaving, form: _Form, give_back: Callable[[], None]
-    ) -> None:
-        self._start, self._leaving, self._form = start, leaving, form
-        self._give_back = give_back
-        self._leave: Callable[[], object] = lambda: None
 
     def __iter__(self) -> Iterator[bytes]:
         return self._sent()
-
-    def close(self) -> None:
-        """The reader has left."""
-        self._give_back()
-        self._leave()
 
     def _sent(self) -> Iterator[bytes]:
         let_go()

@@ -6,11 +6,12 @@ be understood by the app. A page that holds tests is run by pytest instead, with
 
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 
-import django
-from django.conf import settings
 from django.core.management import call_command
+
+EXTENSIONS = Path(__file__).resolve().parents[2] / "docs/_extensions"
 
 CONFTEST = f"""
 import sys
@@ -22,21 +23,8 @@ django_page.configure()
 
 def configure() -> None:
     """Let the app find its tables, and nothing else."""
-    settings.configure(
-        INSTALLED_APPS=[
-            "django.contrib.admin",
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "django.contrib.sessions",
-            "django.contrib.messages",
-            "fluxio_django",
-        ],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "page.sqlite3"}},
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        SECRET_KEY="for this page only",
-        USE_TZ=True,
-    )
-    django.setup()
+    sys.path.insert(0, str(EXTENSIONS))
+    import_module("page_project").configure("page.sqlite3")
 
 
 def run(module: str) -> None:
