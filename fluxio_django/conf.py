@@ -29,54 +29,79 @@ DEFAULT_RETENTION = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What FLUXIO says; each key is the name of a field in capitals.
-
-    `store` is a CheckpointStore, or the dotted path of one or of a class that needs no arguments;
-    durable pipelines that name no store use it. `database` is the alias of the database that keeps
-    runs. `lease_seconds` is how long a claim holds without a heartbeat, `sweep_seconds` how often
-    expired leases are looked for, and `max_takeovers` how often a run may lose its worker before it
-    is given up. `max_payload_bytes` bounds what one row stores. `dispatcher` says who executes what
-    was enqueued: "inline", threads of the process; "eager", the caller; "celery", workers of the
-    project's Celery application; "tasks", whatever runs Django's own tasks. `queues` are the names
-    that runs may be enqueued to; the first one is taken where none is named. `visible_to` is a
-    function, or the dotted path of one, that takes a user and runs and gives those this user may
-    know of. `redact` are parts of keys whose values nobody is shown. `views` maps the names of the
-    pipelines that `fluxio_django.urls` is open for to what it allows, see `fluxio_django.openings`.
-    `start_rate` is how often one user may start or resume runs there; `streams_per_user` and
-    `stream_seconds` bound how many streams of events one has open in a process, and for how long.
-    `retention` says how long ended runs are kept: for the name of a pipeline, or "*" for all
-    others, days (or a timedelta) by status; None keeps them for ever.
-    `keyring` seals what `DjangoStore` and `DjangoRedisStore` keep: a `fluxio.Keyring`, the dotted
-    path of one or of a function that gives one, or key ids with 32 random bytes in base64 each, the
-    newest first. Where it leads to no keys, nothing is stored or read. `callbacks` watch the runs
-    of every registered pipeline, beside its own: each is a `fluxio.BaseCallback`, or the dotted
-    path of one or of what gives one without arguments, such as "fluxio.LoggingCallback".
-    `health_token` is a secret of at least 16 characters that opens the health view to whoever sends
-    it; None keeps the view closed. `health_wait_seconds` is how long a run may wait for a worker
-    before that view says that something is wrong.
-    """
+    """What FLUXIO says; each key is the name of a field in capitals."""
 
     store: str | CheckpointStore = "fluxio_django.DjangoStore"
+    """Where durable pipelines that name no store keep their runs: a `CheckpointStore`, or the
+    dotted path of one or of a class that needs no arguments."""
+
     database: str = "default"
+    """The alias of the database that keeps runs."""
+
     lease_seconds: float = 30.0
+    """How long a claim holds without a heartbeat: so long after a worker died others wait before
+    they take its runs over."""
+
     sweep_seconds: float = 10.0
+    """How often expired leases and lost messages are looked for."""
+
     max_takeovers: int = 5
+    """How often a run may lose its worker before it is given up as dead."""
+
     max_payload_bytes: int = 10 * 1024 * 1024
+    """What one row may store at most."""
+
     dispatcher: str = "inline"
+    """Who executes what was enqueued: "inline", threads of the process; "eager", the caller;
+    "celery", workers of the project's Celery application; "tasks", whatever runs Django's own
+    tasks."""
+
     queues: Sequence[str] = ("default",)
+    """The names that runs may be enqueued to; the first one is taken where none is named."""
+
     visible_to: str | Callable[[Any, Any], Any] | None = None
+    """A function, or the dotted path of one, that takes a user and runs and gives those of them
+    that this user may know of."""
+
     redact: Sequence[str] = DEFAULT_PATTERNS
+    """Parts of keys whose values nobody is shown."""
+
     views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The pipelines that `fluxio_django.urls` is open for, by name, each with a dict: `START` is
+    who may start runs, "signed-in" or a permission; `SHOWS` are keys of the context that everybody
+    is shown who may know of a run."""
+
     start_rate: str = "30/m"
+    """How often one user may start or resume runs there; the units are s, m, h and d."""
+
     streams_per_user: int = 10
+    """How many streams one user may have open in a process."""
+
     stream_seconds: float = 300.0
+    """For how long a stream of events stays open; browsers come again."""
+
     retention: Mapping[str, Mapping[str, Any]] | None = field(
         default_factory=lambda: DEFAULT_RETENTION
     )
+    """How long ended runs are kept: for the name of a pipeline, or "*" for all others, days (or a
+    timedelta) by status; None keeps them for ever."""
+
     keyring: Keyring | str | Mapping[str, str] | Callable[[], Keyring] | None = None
+    """Seals what `DjangoStore` and `DjangoRedisStore` keep: a `fluxio.Keyring`, the dotted path of
+    one or of a function that gives one, or key ids with 32 random bytes in base64 each, the newest
+    first. Where it leads to no keys, nothing is stored or read."""
+
     callbacks: Sequence[BaseCallback | str] = ()
+    """What watches the runs of every registered pipeline, beside its own: each is a
+    `fluxio.BaseCallback`, or the dotted path of one or of what gives one without arguments, such as
+    "fluxio.LoggingCallback"."""
+
     health_token: str | None = field(default=None, repr=False)
+    """A secret of at least 16 characters that opens the health view to whoever sends it; None keeps
+    the view closed."""
+
     health_wait_seconds: float = 300.0
+    """How long a run may wait for a worker before that view says that something is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +58,38 @@ class FromTheCode(SphinxDirective):
         return nodes.paragraph("", "", nodes.literal(text=text))
 
 
-class SettingsTable(FromTheCode):
-    """Every key of FLUXIO and its default."""
+class SettingsList(FromTheCode):
+    """Every key of FLUXIO, its default, and what it means."""
 
     def run(self) -> list[nodes.Node]:
-        """One row per field of `Settings`."""
-        defaults = Settings()
-        rows = [
-            (self.code(field.name.upper()), self.code(repr(getattr(defaults, field.name))))
+        """One entry per field of `Settings`."""
+        defaults, said = Settings(), _docstrings_of_fields(Settings)
+        entries = [
+            nodes.definition_list_item(
+                "",
+                nodes.term("", "", nodes.literal(text=field.name.upper())),
+                nodes.definition(
+                    "",
+                    self.paragraph(said[field.name]),
+                    self.paragraph(f"Default: `{getattr(defaults, field.name)!r}`"),
+                ),
+            )
             for field in fields(Settings)
         ]
-        return [self.table(("key", "default"), rows)]
+        return [nodes.definition_list("", *entries)]
+
+
+def _docstrings_of_fields(kind: type) -> dict[str, str]:
+    """What stands in quotes below each field of a class, on one line."""
+    (body,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for line, following in pairwise(body.body):
+        if isinstance(line, ast.AnnAssign) and isinstance(following, ast.Expr):
+            assert isinstance(line.target, ast.Name)
+            assert isinstance(following.value, ast.Constant)
+            found[line.target.id] = " ".join(str(following.value.value).split())
+    return found
 
 
 class ChecksTable(FromTheCode):
@@ -92,8 +116,9 @@ class Commands(FromTheCode):
         section += self.paragraph(str(parser.description))
         actions = list(_own(parser))
         section += nodes.literal_block(text=_usage(name, actions), language="text")
-        if epilog := parser.epilog:
-            section += nodes.literal_block(text=epilog, language="text")
+        # The last paragraph is about exit codes, the same for all commands.
+        *closing, _exit_codes = str(parser.epilog).split("\n\n")
+        section += [self.paragraph(words) for words in closing]
         rows = [(self.code(_spelled(action)), self.paragraph(_told(action))) for action in actions]
         if rows:
             section += self.table(("argument", "meaning"), rows)
@@ -102,13 +127,13 @@ class Commands(FromTheCode):
 
 
 def _own(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    return (action for action in parser._actions if action.dest not in DJANGOS_OWN)
+    own = [action for action in parser._actions if action.dest not in DJANGOS_OWN]
+    return iter(sorted(own, key=lambda action: bool(action.option_strings)))
 
 
 def _usage(name: str, actions: Iterable[argparse.Action]) -> str:
     parts = [
-        f"[{_spelled(action)}]" if action.option_strings else _spelled(action)
-        for action in sorted(actions, key=lambda action: bool(action.option_strings))
+        f"[{_spelled(action)}]" if action.option_strings else _spelled(action) for action in actions
     ]
     return f"manage.py {name} {' '.join(parts)}"
 
@@ -130,7 +155,7 @@ def _told(action: argparse.Action) -> str:
 
 
 DIRECTIVES: dict[str, type[FromTheCode]] = {
-    "fluxio-settings": SettingsTable,
+    "fluxio-settings": SettingsList,
     "fluxio-checks": ChecksTable,
     "fluxio-commands": Commands,
 }

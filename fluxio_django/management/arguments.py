@@ -18,6 +18,7 @@ from fluxio_django.management.refusal import refusal
 from fluxio_django.management.terminal import clean, columns_of
 
 STANDARD_INPUT = "-"
+RUN_ID_HELP = "The id of a run; fluxio_runs lists the newest ones."
 
 _LIMITS = InputLimits()
 _WINDOW = 60

@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 
 from fluxio.types import RunStatus
 from fluxio_django import services
+from fluxio_django.management.arguments import RUN_ID_HELP
 from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.runs import find_run
 from fluxio_django.management.several import each_run
@@ -26,7 +27,7 @@ class Command(FluxioCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Which runs, and why."""
         super().add_arguments(parser)
-        parser.add_argument("run_id", nargs="+", metavar="run-id")
+        parser.add_argument("run_id", nargs="+", metavar="run-id", help=RUN_ID_HELP)
         parser.add_argument(
             "--reason", default="", help="Why; it is kept with the run. At most 500 characters."
         )

@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from fluxio.runtime.environment import default_environment
 from fluxio.runtime.runs import ForkOrder
 from fluxio_django import services
-from fluxio_django.management.arguments import parse_object, parse_pairs
+from fluxio_django.management.arguments import RUN_ID_HELP, parse_object, parse_pairs
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
 from fluxio_django.management.forcing import add_forcing, force_of
@@ -25,7 +25,7 @@ class Command(ExecutingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The source, where to begin, and what to set."""
         super().add_arguments(parser)
-        parser.add_argument("run_id", metavar="run-id")
+        parser.add_argument("run_id", metavar="run-id", help=RUN_ID_HELP)
         parser.add_argument(
             "--from-step",
             metavar="STEP",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.management.base import CommandParser
 
 from fluxio_django import services
+from fluxio_django.management.arguments import RUN_ID_HELP
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
 from fluxio_django.management.forcing import add_forcing, force_of
@@ -23,7 +24,7 @@ class Command(ExecutingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The run, and where to begin."""
         super().add_arguments(parser)
-        parser.add_argument("run_id", metavar="run-id")
+        parser.add_argument("run_id", metavar="run-id", help=RUN_ID_HELP)
         parser.add_argument(
             "--from-step",
             metavar="STEP",

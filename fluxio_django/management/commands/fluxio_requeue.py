@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.management.base import CommandParser
 
 from fluxio_django import services
+from fluxio_django.management.arguments import RUN_ID_HELP
 from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.runs import find_run
 from fluxio_django.management.several import each_run
@@ -27,7 +28,7 @@ class Command(FluxioCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Which runs."""
         super().add_arguments(parser)
-        parser.add_argument("run_id", nargs="+", metavar="run-id")
+        parser.add_argument("run_id", nargs="+", metavar="run-id", help=RUN_ID_HELP)
 
     def perform(self, options: Options) -> None:
         """Queue them, one after the other."""

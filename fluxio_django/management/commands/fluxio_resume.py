@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from fluxio.errors import FluxioError, ForeignRunError, RunIDInUseError
 from fluxio.types import RunStatus
 from fluxio_django import services
+from fluxio_django.management.arguments import RUN_ID_HELP
 from fluxio_django.management.command import Options
 from fluxio_django.management.execution import ExecutingCommand, Execution
 from fluxio_django.management.forcing import add_forcing, force_of
@@ -33,7 +34,7 @@ class Command(ExecutingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The run, and whether to wait for it."""
         super().add_arguments(parser)
-        parser.add_argument("run_id", metavar="run-id")
+        parser.add_argument("run_id", metavar="run-id", help=RUN_ID_HELP)
         parser.add_argument(
             "--wait",
             action="store_true",

@@ -13,7 +13,7 @@ from fluxio.runtime.reading import Moment
 from fluxio.store.base import RowKind
 from fluxio.types import RunStatus
 from fluxio_django import services
-from fluxio_django.management.arguments import moment
+from fluxio_django.management.arguments import RUN_ID_HELP, moment
 from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.runs import (
     INTERRUPTED,
@@ -56,7 +56,7 @@ class Command(FluxioCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The run, the moment, and how much of it."""
         super().add_arguments(parser)
-        parser.add_argument("run_id", metavar="run-id")
+        parser.add_argument("run_id", metavar="run-id", help=RUN_ID_HELP)
         parser.add_argument(
             "--at",
             type=moment,
