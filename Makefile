@@ -54,7 +54,7 @@ endef
 
 PEERS := dbos langgraph absurd celery
 
-.PHONY: help demo serve cluster test lint types coverage bench bench-setup bench-peers soak messages docs links clean find-python
+.PHONY: help demo serve cluster test lint types coverage bench bench-setup bench-peers soak messages screenshots docs links clean find-python
 
 help: ## Show this list
 	@echo "usage: make TARGET [ARGS='...']"
@@ -106,6 +106,10 @@ messages: .venv/.dev ## Collect what is to be translated, and compile the catalo
 	@cd fluxio_django && ../$(PYTHON) -m django makemessages --all --no-obsolete --no-location
 	@cd fluxio_django && ../$(PYTHON) -m django compilemessages
 
+screenshots: .venv/.dev ## Take pictures of every page of the admin (needs Chromium)
+	@$(PYTHON) -m tests.screenshots .screenshots $(ARGS)
+	@$(PYTHON) -m tests.screenshots docs/_static/admin --documented
+
 docs: .venv/.docs ## Build the documentation into docs/_build/html
 	@$(PYTHON) -m sphinx -q --fail-on-warning --keep-going -b html docs docs/_build/html
 
@@ -113,7 +117,7 @@ links: .venv/.docs ## Ask every address that the documentation links to; needs a
 	@$(PYTHON) -m sphinx -q -b linkcheck docs docs/_build/links
 
 clean: ## Remove everything these targets made
-	rm -rf .venv .bench .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .screenshots .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist docs/_build htmlcov .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -126,7 +126,7 @@ def pages() -> dict[str, str]:
         "search": {"q": "order-5000"},
         "search for nothing": {"q": "nowhere"},
         "search, failed": {"q": "order-", "status": "failed"},
-        "oldest first": {"o": "6"},
+        "oldest first": {"o": "5"},
         "from the middle": {"p": f"after_{middle.pk}_{middle.created_at.isoformat()}"},
         "from the middle, failed": {
             "p": f"after_{middle.pk}_{middle.created_at.isoformat()}",

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -19,6 +19,7 @@ from fluxio.errors import FluxioError
 from fluxio.runtime.reading import Moment
 from fluxio_django import services
 from fluxio_django.admin import audit, nonce
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.forms import ALL, CompareForm
 from fluxio_django.admin.measures import printable
 from fluxio_django.admin.moments import LONGEST, moment_in, moment_text
@@ -27,9 +28,6 @@ from fluxio_django.admin.status import Tone
 from fluxio_django.deeds import Deed
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 MOST_CHANGES = 300
 
@@ -91,7 +89,7 @@ class Comparison:
 class ComparisonView:
     """Asks for two moments on GET; compares them on POST, which leaves entries in both trails."""
 
-    def __init__(self, model_admin: RunAdmin) -> None:
+    def __init__(self, model_admin: RunDesk) -> None:
         self._admin = model_admin
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -23,6 +23,7 @@ from fluxio.errors import FluxioError
 from fluxio_django import services
 from fluxio_django.admin import audit, nonce
 from fluxio_django.admin.asked import keys_in
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
 from fluxio_django.admin.operations import FORCE, Operation, Order
@@ -31,9 +32,6 @@ from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.deeds import Deed, origin
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 MOST_RUNS = 100
 """How many runs one confirmation covers."""
@@ -69,7 +67,7 @@ class ConfirmationView:
 
     template = "admin/fluxio_django/run/confirm.html"
 
-    def __init__(self, model_admin: RunAdmin, operation: Operation) -> None:
+    def __init__(self, model_admin: RunDesk, operation: Operation) -> None:
         self._admin = model_admin
         self._operation = operation
 

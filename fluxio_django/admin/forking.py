@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
@@ -16,6 +16,7 @@ from fluxio.runtime.schemas import validate
 from fluxio_django import services
 from fluxio_django.admin.comparison import MOST_CHANGES, ShownChange, shown_changes
 from fluxio_django.admin.confirmation import Candidate, ConfirmationView, step_choices
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.editing import EditableKey, ForkForm, editable_keys
 from fluxio_django.admin.forms import ReasonForm
 from fluxio_django.admin.measures import printable
@@ -26,9 +27,6 @@ from fluxio_django.log import bytes_of_state
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.redaction import shown_values
 from fluxio_django.rights import Right
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 PREVIEW, SHOW, EDIT = "_preview", "_show", "_edit"
 """What the buttons are called that lead to another look at the form."""
@@ -54,7 +52,7 @@ class ForkView(ConfirmationView):
 
     template = "admin/fluxio_django/run/fork.html"
 
-    def __init__(self, model_admin: RunAdmin) -> None:
+    def __init__(self, model_admin: RunDesk) -> None:
         super().__init__(model_admin, FORK)
 
     def _sent(self, request: HttpRequest, candidates: Sequence[Candidate]) -> HttpResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
@@ -15,6 +15,7 @@ from fluxio.errors import FluxioError
 from fluxio.runtime.reading import Moment
 from fluxio_django import services
 from fluxio_django.admin import audit
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.drift import Drift
 from fluxio_django.admin.headline import headline_of
 from fluxio_django.admin.marks import Mark, marks_of
@@ -33,9 +34,6 @@ from fluxio_django.log import ROWS_PER_PAGE, Page, read_page
 from fluxio_django.models import Run
 from fluxio_django.redaction import shown_text
 from fluxio_django.rights import Right
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 MOST_FORKS = 20
 
@@ -118,7 +116,7 @@ class RunPage:
     pulse: Pulse | None
 
 
-def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
+def run_page(model_admin: RunDesk, request: HttpRequest, run: Run) -> RunPage:
     """The page of a run, as this user may see it."""
     standing = standing_of(run)
     presenter = RowPresenter(model_admin, request, standing)
@@ -157,7 +155,7 @@ def run_page(model_admin: RunAdmin, request: HttpRequest, run: Run) -> RunPage:
     )
 
 
-def _picture(model_admin: RunAdmin, standing: Standing) -> Picture | None:
+def _picture(model_admin: RunDesk, standing: Standing) -> Picture | None:
     code = standing.same_code
     if code is None:
         return None
@@ -173,11 +171,11 @@ def _first_row(request: HttpRequest) -> int | None:
     return int(wanted) if _NUMBER.fullmatch(wanted) else None
 
 
-def _rows_address(model_admin: RunAdmin, run: Run, first: int | None) -> str:
+def _rows_address(model_admin: RunDesk, run: Run, first: int | None) -> str:
     return "" if first is None else model_admin.address("run_change", run.pk, row=first)
 
 
-def _tools(model_admin: RunAdmin, request: HttpRequest, standing: Standing) -> list[Tool]:
+def _tools(model_admin: RunDesk, request: HttpRequest, standing: Standing) -> list[Tool]:
     run = standing.run
     forced = model_admin.may_force(request)
     tools = [
@@ -209,7 +207,7 @@ def _refusals(tools: Sequence[Tool]) -> list[str]:
     ]
 
 
-def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fact]:
+def _facts(model_admin: RunDesk, request: HttpRequest, run: Run) -> Iterator[Fact]:
     yield _pipeline(model_admin, request, run)
     yield _version(model_admin, request, run)
     yield Fact(label=_("Step"), text=printable(run.step) or NOTHING)
@@ -237,13 +235,13 @@ def _facts(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Iterator[Fa
         yield _parent(model_admin, request, run)
 
 
-def _pipeline(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
+def _pipeline(model_admin: RunDesk, request: HttpRequest, run: Run) -> Fact:
     seen = request.user.has_perm("fluxio_django.view_pipelineversion")
     address = model_admin.address("pipelineversion_pipeline", pipeline=run.pipeline)
     return Fact(label=_("Pipeline"), text=run.pipeline, address=address if seen else "")
 
 
-def _version(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
+def _version(model_admin: RunDesk, request: HttpRequest, run: Run) -> Fact:
     seen = request.user.has_perm("fluxio_django.view_pipelineversion")
     address = model_admin.address("pipelineversion_changelist", pipeline=run.pipeline)
     return Fact(label=_("Version"), text=run.version, address=address if seen else "")
@@ -255,7 +253,7 @@ def _user(key: int) -> str:
     return user.get_username() if user is not None else str(key)
 
 
-def _parent(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
+def _parent(model_admin: RunDesk, request: HttpRequest, run: Run) -> Fact:
     parent = model_admin.visible_by_id(request, run.parent)
     address = model_admin.address("run_change", parent.pk) if parent is not None else ""
     text = run.parent
@@ -264,7 +262,7 @@ def _parent(model_admin: RunAdmin, request: HttpRequest, run: Run) -> Fact:
     return Fact(label=_("Forked from"), text=text, address=address)
 
 
-def _forks(model_admin: RunAdmin, request: HttpRequest, run: Run) -> list[ShownFork]:
+def _forks(model_admin: RunDesk, request: HttpRequest, run: Run) -> list[ShownFork]:
     forks = model_admin.get_queryset(request).filter(parent=run.run_id)[: MOST_FORKS + 1]
     compares = model_admin.may(request, Right.DIFF, run)
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from fluxio.errors import FluxioError
 from fluxio.passages import PassageKind
 from fluxio_django.admin import samples
+from fluxio_django.admin.desk import PipelineDesk, RunDesk
 from fluxio_django.admin.measures import duration_text, printable, time_text
 from fluxio_django.admin.picture import Picture, picture_of
 from fluxio_django.admin.plots import Plot, Scale, runs_plot, spread_plot
@@ -22,10 +23,6 @@ from fluxio_django.admin.status import Badge, Tone
 from fluxio_django.models import PipelineVersion
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.registry import pipelines
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
-    from fluxio_django.admin.versions import PipelineVersionAdmin
 
 MOST_VERSIONS = 50
 _MOST_NAMES = 2_000
@@ -120,7 +117,7 @@ class RunsOf:
 class PipelinesView:
     """All pipelines that are registered, or have run here."""
 
-    def __init__(self, model_admin: PipelineVersionAdmin) -> None:
+    def __init__(self, model_admin: PipelineDesk) -> None:
         self._admin = model_admin
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -179,7 +176,7 @@ class PipelinesView:
 class PipelineView:
     """One pipeline: its picture, how its newest runs and their steps went, its versions."""
 
-    def __init__(self, model_admin: PipelineVersionAdmin) -> None:
+    def __init__(self, model_admin: PipelineDesk) -> None:
         self._admin = model_admin
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -293,7 +290,7 @@ def _failed_text(rate: Rate) -> str:
 
 
 def _runs_of(
-    run_admin: RunAdmin, name: str, code: Code, ended: Sequence[EndedRun], waiting: int
+    run_admin: RunDesk, name: str, code: Code, ended: Sequence[EndedRun], waiting: int
 ) -> RunsOf:
     sampled = samples.steps_of(ended)
     spreads = {
@@ -331,7 +328,7 @@ def _runs_of(
     )
 
 
-def _versions(model_admin: PipelineVersionAdmin, request: HttpRequest) -> Any:
+def _versions(model_admin: PipelineDesk, request: HttpRequest) -> Any:
     return model_admin.get_queryset(request).defer("manifest").order_by("-first_seen", "-id")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -11,11 +10,9 @@ from django.utils.crypto import salted_hmac
 
 from fluxio.types import RunStatus as CoreStatus
 from fluxio_django.admin.asked import keys_in
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.status import badge_of, status_of
 from fluxio_django.models import Run
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 SECONDS = 2.0
 """How often an open page asks."""
@@ -32,7 +29,7 @@ class Pulse:
     seconds: float
 
 
-def pulse_of(model_admin: RunAdmin, run: Run) -> Pulse | None:
+def pulse_of(model_admin: RunDesk, run: Run) -> Pulse | None:
     """The pulse of a run that may still move by itself; None for one that has ended."""
     status = status_of(run)
     if status is None or not CoreStatus(status.value).is_open:
@@ -44,7 +41,7 @@ def pulse_of(model_admin: RunAdmin, run: Run) -> Pulse | None:
 class PulseView:
     """Answers with a mark that changes whenever the page of the run would."""
 
-    def __init__(self, model_admin: RunAdmin) -> None:
+    def __init__(self, model_admin: RunDesk) -> None:
         self._admin = model_admin
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -24,6 +23,7 @@ from django.utils.translation import ngettext
 from fluxio.errors import FluxioError
 from fluxio_django import services
 from fluxio_django.admin import audit, nonce
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.forms import ReasonForm
 from fluxio_django.admin.measures import printable
 from fluxio_django.admin.operations import REQUEUE
@@ -31,9 +31,6 @@ from fluxio_django.admin.standing import standing_of
 from fluxio_django.deeds import Deed
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 MOST_AT_ONCE = 500
 MOST_COUNTED = 10_000
@@ -71,7 +68,7 @@ class Preview:
 class RedriveView:
     """Asks for confirmation on GET, and requeues on POST exactly the runs it asked about."""
 
-    def __init__(self, model_admin: RunAdmin) -> None:
+    def __init__(self, model_admin: RunDesk) -> None:
         self._admin = model_admin
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

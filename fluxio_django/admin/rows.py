@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
 from fluxio.store.payload import ErrorBody
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.measures import duration_text, printable, time_text
 from fluxio_django.admin.operations import FORK, REPLAY, Operation
 from fluxio_django.admin.rendering import Item, Renderer
@@ -20,9 +20,6 @@ from fluxio_django.enums import RowKind
 from fluxio_django.log import Line
 from fluxio_django.models import Checkpoint
 from fluxio_django.rights import Right
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 MOST_KEYS = 6
 
@@ -87,7 +84,7 @@ class ShownRow:
 class RowPresenter:
     """Turns lines into table rows for one user and one run."""
 
-    def __init__(self, model_admin: RunAdmin, request: HttpRequest, standing: Standing) -> None:
+    def __init__(self, model_admin: RunDesk, request: HttpRequest, standing: Standing) -> None:
         self._admin = model_admin
         self._standing = standing
         self._renderer = Renderer()

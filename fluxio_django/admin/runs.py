@@ -10,12 +10,11 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.urls import URLPattern, path
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from fluxio_django import services
+from fluxio_django.admin.columns import RunColumns
 from fluxio_django.admin.comparison import ComparisonView
 from fluxio_django.admin.confirmation import MOST_RUNS, ConfirmationView
 from fluxio_django.admin.filters import (
@@ -26,8 +25,7 @@ from fluxio_django.admin.filters import (
 )
 from fluxio_django.admin.forking import ForkView
 from fluxio_django.admin.keyset import NEWEST_FIRST
-from fluxio_django.admin.listing import SUBJECT, RunChangeList
-from fluxio_django.admin.measures import NOTHING, age_text, printable, run_duration_text, time_text
+from fluxio_django.admin.listing import RunChangeList
 from fluxio_django.admin.operations import (
     CANCEL,
     FORK,
@@ -39,13 +37,10 @@ from fluxio_django.admin.operations import (
     Operation,
 )
 from fluxio_django.admin.page import run_page
-from fluxio_django.admin.progress import progress_of
 from fluxio_django.admin.pulse import PulseView
 from fluxio_django.admin.readonly import ReadOnlyAdmin, address
 from fluxio_django.admin.redrive import RedriveView
 from fluxio_django.admin.rights import holds
-from fluxio_django.admin.status import badge_of
-from fluxio_django.admin.subjects import Subject
 from fluxio_django.admin.summary import summary_of
 from fluxio_django.admin.travel import TravelView
 from fluxio_django.models import Run
@@ -53,12 +48,10 @@ from fluxio_django.rights import Right
 from fluxio_django.visibility import visible_to
 
 _AFTER_ASCII = "\x7f"
-_SHORT_VERSION = 8
-_TO_THE_MINUTE = len("2026-01-01 00:00")
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin[Run]):
+class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
     """Runs: read-only, with actions that each have a right, a confirmation and an audit entry.
 
     FLUXIO["VISIBLE_TO"] says which runs a user may know of; every look-up goes through
@@ -71,10 +64,10 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         "state",
         "pipeline_name",
         "due_step",
-        "about",
         "created",
         "took",
         "attempts",
+        "about",
     ]
     list_filter = [
         StatusFilter,
@@ -246,63 +239,6 @@ class RunAdmin(ReadOnlyAdmin[Run]):
         if not self.has_resume_permission(request):
             return ""
         return self.address("run_redrive", pipeline=pipeline, status=status)
-
-    # --- columns
-
-    @admin.display(description=_("run"))
-    def run(self, run: Run) -> str:
-        """The run id."""
-        return run.run_id
-
-    @admin.display(description=_("status"))
-    def state(self, run: Run) -> str:
-        """The status as a badge."""
-        badge = badge_of(run)
-        return format_html('<span class="fluxio-badge {}">{}</span>', badge.tone, badge.text)
-
-    @admin.display(description=_("pipeline"))
-    def pipeline_name(self, run: Run) -> str:
-        """The pipeline's name, and the version that recorded the run, shortened."""
-        version = run.version[:_SHORT_VERSION]
-        return format_html('{}<br><code class="fluxio-quiet">{}</code>', run.pipeline, version)
-
-    @admin.display(description=_("step"))
-    def due_step(self, run: Run) -> str:
-        """The step that is due, or failed, and how far it says it is."""
-        progress = progress_of(run)
-        if progress is None:
-            return printable(run.step)
-        return render_to_string(
-            "admin/fluxio_django/parts/progress.html",
-            {"step": printable(run.step), "progress": progress},
-        )
-
-    @admin.display(description=_("subject"))
-    def about(self, run: Run) -> str:
-        """What the run is about, with a link to it."""
-        subject: Subject | None = vars(run).get(SUBJECT)
-        if subject is None:
-            return NOTHING
-        if not subject.address:
-            return subject.text
-        return format_html('<a href="{}">{}</a>', subject.address, subject.text)
-
-    @admin.display(description=_("attempts"))
-    def attempts(self, run: Run) -> int:
-        """How often it was begun."""
-        return run.attempt
-
-    @admin.display(description=_("created"), ordering="created_at")
-    def created(self, run: Run) -> str:
-        """When it was created, and how long ago that is."""
-        moment = time_text(run.created_at)[:_TO_THE_MINUTE]
-        age = age_text(run.created_at)
-        return format_html('{}<br><span class="fluxio-quiet">{}</span>', moment, age)
-
-    @admin.display(description=_("duration"))
-    def took(self, run: Run) -> str:
-        """How long it took, or has been taking."""
-        return run_duration_text(run)
 
     # --- actions: each leads to its page, where it is confirmed
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.filters import INTERRUPTED
 from fluxio_django.admin.measures import NOTHING, span_text
 from fluxio_django.admin.status import Tone
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import Run
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 MOST_COUNTED = 10_000
 """Beyond that a figure says that there are more: counting a million rows would take long."""
@@ -36,7 +33,7 @@ class Figure:
     tone: Tone = Tone.QUIET
 
 
-def summary_of(model_admin: RunAdmin, request: HttpRequest) -> list[Figure]:
+def summary_of(model_admin: RunDesk, request: HttpRequest) -> list[Figure]:
     """The figures over all runs this user can see; four queries, each along an index."""
     runs = model_admin.get_queryset(request).order_by()
     busy = _capped(runs.filter(status=RunStatus.RUNNING)).aggregate(

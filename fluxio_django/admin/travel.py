@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
@@ -21,6 +21,7 @@ from fluxio.runtime.reading import Moment
 from fluxio_django import services
 from fluxio_django.admin.asked import keys_in
 from fluxio_django.admin.comparison import CHANGE_LABELS, CHANGE_TONES
+from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.measures import printable
 from fluxio_django.admin.moments import LONGEST, Named, moment_in, moment_text, named_moment
 from fluxio_django.admin.rendering import Bounds, Renderer, Shown
@@ -28,9 +29,6 @@ from fluxio_django.admin.status import Badge
 from fluxio_django.log import bytes_of_log, bytes_of_state
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
-
-if TYPE_CHECKING:
-    from fluxio_django.admin.runs import RunAdmin
 
 KEYS_PER_PAGE = 100
 MOST_BYTES = 16 * 1024 * 1024
@@ -111,7 +109,7 @@ class Travel:
 class TravelView:
     """Shows contexts to those who may see values; it changes nothing."""
 
-    def __init__(self, model_admin: RunAdmin) -> None:
+    def __init__(self, model_admin: RunDesk) -> None:
         self._admin = model_admin
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,7 @@
 """Serves the admin from a database of its own, and takes a picture of every page.
 
-Usage: python -m tests.screenshots FOLDER [--only NAME ...] [--language de]
+Usage: python -m tests.screenshots FOLDER [--only NAME ...] [--look LOOK ...] [--language de]
+       python -m tests.screenshots docs/_static/admin --documented
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from django.test.testcases import LiveServerThread
 from django.test.utils import setup_databases, setup_test_environment, teardown_databases
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-HIGHEST = 3_000
+PATIENCE = 180_000
+HIGHEST, HIGHEST_DOCUMENTED = 3_000, 1_000
+DOCUMENTED = "documented"
+NO_SIDEBAR = "localStorage.setItem('django.admin.navSidebarIsOpen', 'false')"
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "narrow": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    DOCUMENTED: {"viewport": {"width": 1200, "height": 800}, "color_scheme": "light"},
 }
 
 
@@ -57,43 +62,48 @@ def server() -> Iterator[str]:
 class Photographer:
     """A browser in a thread of its own, which saves what it sees."""
 
-    def __init__(self, address: str, session: str, folder: Path, language: str) -> None:
+    def __init__(self, address: str, session: str, asked: argparse.Namespace) -> None:
+        self._address, self._session, self._asked = address, session, asked
+        # The sync API runs an event loop in its thread, in which Django refuses to query.
         self._thread = ThreadPoolExecutor(1)
-        self._address, self._session = address, session
-        self._folder, self._language = folder, language
 
     def __call__(self, shots: Iterable[Any]) -> None:
-        """Take the pictures, each in every look."""
-        self._thread.submit(self._take, list(shots)).result()
+        """Take the pictures that were asked for, each in every look."""
+        only = self._asked.only
+        chosen = [shot for shot in shots if only is None or shot.name in only]
+        if chosen:
+            self._thread.submit(self._take, chosen).result()
 
     def _take(self, shots: list[Any]) -> None:
         from playwright.sync_api import sync_playwright
 
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=settings.CHROMIUM, args=FLAGS)
-            for look, options in LOOKS.items():
-                context = browser.new_context(locale=self._language, **options)
-                context.add_cookies(
-                    [{"name": "sessionid", "value": self._session, "url": self._address}]
-                )
+            for look in self._asked.look:
+                context = browser.new_context(locale=self._asked.language, **LOOKS[look])
+                cookie = {"name": "sessionid", "value": self._session, "url": self._address}
+                context.add_cookies([cookie])
+                context.add_init_script(NO_SIDEBAR)
+                context.set_default_timeout(PATIENCE)
                 page = context.new_page()
                 for shot in shots:
-                    page.goto(self._address + shot.path)
-                    if shot.act is not None:
-                        shot.act(page)
-                    height = page.evaluate("document.documentElement.scrollHeight")
-                    page.screenshot(
-                        path=self._folder / f"{shot.name}-{look}.png",
-                        full_page=True,
-                        clip={
-                            "x": 0,
-                            "y": 0,
-                            "width": options["viewport"]["width"],
-                            "height": min(height, HIGHEST),
-                        },
-                    )
+                    self._shoot(page, shot, look)
                 context.close()
             browser.close()
+
+    def _shoot(self, page: Any, shot: Any, look: str) -> None:
+        page.goto(self._address + shot.path)
+        if shot.act is not None:
+            shot.act(page)
+        name = shot.name if look == DOCUMENTED else f"{shot.name}-{look}"
+        height = page.evaluate("document.documentElement.scrollHeight")
+        highest = HIGHEST_DOCUMENTED if look == DOCUMENTED else HIGHEST
+        clip = {"x": 0, "y": 0, "width": page.viewport_size["width"]}
+        page.screenshot(
+            path=self._asked.folder / f"{name}.png",
+            full_page=True,
+            clip={**clip, "height": min(height, highest)},
+        )
 
 
 def main() -> None:
@@ -101,12 +111,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="*", help="names of pictures, without their look")
-    parser.add_argument("--look", nargs="*", choices=[*LOOKS], help="the looks (all)")
+    parser.add_argument("--look", nargs="*", choices=[*LOOKS], default=[*LOOKS][:-1])
+    parser.add_argument("--documented", action="store_true", help="those in the documentation")
     parser.add_argument("--language", default="en")
     asked = parser.parse_args()
-    for look in [*LOOKS]:
-        if asked.look and look not in asked.look:
-            del LOOKS[look]
+    if asked.documented:
+        asked.look = [DOCUMENTED]
     asked.folder.mkdir(parents=True, exist_ok=True)
     django.setup()
     setup_test_environment()
@@ -123,14 +133,12 @@ def _photograph(address: str, asked: argparse.Namespace) -> None:
     user = world.empty()
     client = Client()
     client.force_login(user)
-    session = client.cookies["sessionid"].value
-    take = Photographer(address, session, asked.folder, asked.language)
-
-    def chosen(shots: Iterable[pages.Shot]) -> Iterator[pages.Shot]:
-        return (shot for shot in shots if not asked.only or shot.name in asked.only)
-
-    take(chosen(pages.shots_of_nothing()))
-    take(chosen(pages.shots_of(world.full(user))))
+    take = Photographer(address, client.cookies["sessionid"].value, asked)
+    if asked.documented:
+        take(pages.documented(world.full(user, with_harm=False)))
+        return
+    take(pages.shots_of_nothing())
+    take(pages.shots_of(world.full(user)))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,14 @@ def shots_of(world: World) -> Iterator[Shot]:
     yield Shot("index", "/admin/")
 
 
+def documented(world: World) -> Iterator[Shot]:
+    """The pages in the documentation."""
+    yield Shot("runs", f"{ADMIN}run/?pipeline={CHECKOUT}")
+    yield Shot("run-failed", f"{ADMIN}run/{world.failed.pk}/change/")
+    yield Shot("fork-preview", f"{ADMIN}run/fork/?run={world.failed.pk}", preview)
+    yield Shot("pipeline", f"{ADMIN}pipelineversion/pipeline/?pipeline={CHECKOUT}")
+
+
 def _operations(world: World) -> Iterator[Shot]:
     failed, several = world.failed, f"run={world.failed.pk}&run={world.good.pk}"
     for name in ("resume", "replay", "fork", "requeue", "prune"):

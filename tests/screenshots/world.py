@@ -49,8 +49,8 @@ def empty() -> User:
     return User.objects.create_superuser("ada", password="x")
 
 
-def full(user: User) -> World:
-    """A shop whose runs have come to every end there is."""
+def full(user: User, *, with_harm: bool = True) -> World:
+    """A shop whose runs have come to every end there is, and one that means harm."""
     fill_the_shop()
     Product.objects.update(stock=80)
     _report("1")
@@ -76,7 +76,7 @@ def full(user: User) -> World:
         queued=_queued(),
         drifted=Run.objects.get(pk=drifted.pk),
         long=_long(),
-        hostile=_hostile(),
+        hostile=_hostile() if with_harm else failed,
     )
 
 

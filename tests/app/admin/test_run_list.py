@@ -166,7 +166,7 @@ def pages_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin.site.get_model_admin(Run), "list_per_page", 3)
 
 
-@pytest.mark.parametrize("order", ["", "6"])
+@pytest.mark.parametrize("order", ["", "5"])
 def test_paging_there_and_back_meets_each_run_once(
     shop: Shop, root: Client, pages_of_three: None, order: str
 ) -> None:
