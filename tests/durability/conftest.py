@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
+from django.core.management import call_command
+from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from tests.durability.harness.actors import Part, Verb
 from tests.durability.harness.houses import REDIS, House
@@ -18,6 +21,29 @@ def nursery() -> Iterator[Nursery]:
     nursery = Nursery()
     yield nursery
     nursery.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rows_stay(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Flush the tables once after a module that is marked so, instead of after each of its tests.
+
+    A flush takes longer than many a trial, and runs whose ids are random do not get in each
+    other's way.
+    """
+    if request.node.get_closest_marker("rows_stay") is None:
+        yield
+        return
+    used: set[str] = set()
+
+    def postpone(case: TransactionTestCase) -> None:
+        used.update(case._databases_names(include_mirrors=False))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", postpone)
+        yield
+    with django_db_blocker.unblock():
+        for alias in sorted(used):
+            call_command("flush", database=alias, interactive=False, verbosity=0)
 
 
 def real_transactions(alias: str) -> pytest.MarkDecorator:

@@ -18,7 +18,7 @@ from tests.durability.harness.starving import Starving
 from tests.durability.harness.statements import each_statement
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 
 class Outage:

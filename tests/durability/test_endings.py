@@ -13,7 +13,7 @@ from fluxio_django.pipeline import DjangoPipeline
 from tests.durability.harness.houses import House
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 
 class Refused(Exception):

@@ -17,9 +17,9 @@ from tests.durability.harness.topologies import TOPOLOGIES
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
-STEPS = 4
+STEPS = 2
 """Steps of each topology from which a pull request forks."""
 PATCH = {"note": "another one", "patched": True}
 

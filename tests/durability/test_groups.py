@@ -24,7 +24,12 @@ from tests.durability.test_zombies import LEASE
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = [pytest.mark.durability, real_transactions("postgres"), pytest.mark.postgresql]
+pytestmark = [
+    pytest.mark.durability,
+    pytest.mark.rows_stay,
+    real_transactions("postgres"),
+    pytest.mark.postgresql,
+]
 
 FROZEN_AT = (
     Moment.IN_STAGE,
@@ -33,7 +38,7 @@ FROZEN_AT = (
     Moment.BETWEEN_COMMITS,
     Moment.INSIDE_COMMIT,
 )
-POINTS = 16
+POINTS = 8
 FEWEST = 2
 """Statements for groups that a run takes at least: for its beginning, and for a commit."""
 

@@ -20,7 +20,7 @@ from tests.durability.harness.servers import problem
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 RUNS = 60
 RUNS_IN_SOAK = 10_000

@@ -17,7 +17,7 @@ from tests.durability.harness.races import (
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 Race = Callable[..., list[Outcomes]]
 

@@ -15,7 +15,7 @@ from tests.durability.harness.starving import Starving
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 FAILING = (FaultMode.UNAVAILABLE, FaultMode.UNANSWERED)
 

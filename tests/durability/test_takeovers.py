@@ -9,7 +9,7 @@ from tests.durability.harness.takeovers import poison_trial, takeover_trial
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["killed", "frozen"])

@@ -19,7 +19,7 @@ from tests.durability.harness.trials import (
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
-pytestmark = pytest.mark.durability
+pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
 
 LEASE = 0.3
 """Seconds; short, since every trial waits for it."""
