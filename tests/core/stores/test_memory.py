@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fluxio.errors import LeaseLostError
 from fluxio.store.base import OpenMode
 from fluxio.store.memory import InMemoryStore
-from fluxio.testing.conformance.samples import begin, checkpoint, commit, leave, opening, row
+from fluxio.testing.conformance.samples import (
+    MOMENT,
+    begin,
+    checkpoint,
+    commit,
+    leave,
+    opening,
+    row,
+)
 from fluxio.types import RunStatus
 
 
@@ -77,6 +87,57 @@ async def test_snapshots_of_finished_runs_count_too() -> None:
     for number in range(3):
         await store.save(checkpoint(f"run-{number}", meta={"status": "succeeded"}))
     assert await kept(store, 3) == [2]
+
+
+SAVED = {
+    "pipeline": "another",
+    "status": "succeeded",
+    "attempt": 7,
+    "head": 7,
+    "token": 7,
+    "parent": "another",
+    "parent_sequence": 7,
+    "summary": "told",
+}
+
+
+async def test_a_snapshot_moves_a_run_on_and_leaves_what_it_is_as_it_was() -> None:
+    store = InMemoryStore()
+    origin = {"parent": "source", "parent_sequence": 3}
+    store.journal().release(await store.journal().open(opening("run", **origin)))
+    claim = await store.journal().open(opening("run", OpenMode.TAKE))
+    await store.journal().commit(claim, commit(row(1), attempt=2, status=RunStatus.FAILED))
+    before = await store.journal().run("run")
+    await store.save(checkpoint("run", ip=5, meta=SAVED))
+    after = await store.journal().run("run")
+    assert before is not None
+    assert after is not None
+    assert after == replace(
+        before,
+        version=checkpoint("run").pipeline_version,
+        status=RunStatus.SUCCEEDED,
+        head=2,
+        ip=5,
+        step=after.step,
+        error="told",
+        updated_at=after.updated_at,
+        finished_at=after.updated_at,
+    )
+    assert (after.attempt, after.takeovers, after.parent_sequence) == (2, 1, 3)
+    assert after.updated_at >= before.updated_at
+
+
+async def test_a_run_that_begins_with_a_snapshot_is_what_the_snapshot_says() -> None:
+    store = InMemoryStore()
+    await store.save(checkpoint("run", meta={**SAVED, "status": "waiting"}))
+    begun = await store.journal().run("run")
+    assert begun is not None
+    assert (begun.pipeline, begun.status) == ("another", RunStatus.WAITING)
+    assert (begun.parent, begun.parent_sequence) == ("another", 7)
+    # The log is this store's own: what it counts begins here.
+    assert (begun.attempt, begun.head, begun.token, begun.takeovers) == (1, 0, 0, 0)
+    assert begun.created_at == begun.updated_at > MOMENT
+    assert begun.finished_at is None
 
 
 async def test_a_forgotten_run_takes_no_late_commit() -> None:

@@ -13,14 +13,18 @@ from fluxio.store.base import OpenMode, Row, RowKind, RunRecord
 from fluxio.store.memory import InMemoryStore
 from fluxio.store.payload import (
     Body,
+    CarriedBody,
     ErrorBody,
+    ForgottenBody,
     LaneBody,
     RowFacts,
     decode_body,
     encode_body,
     open_row,
     open_rows,
+    reseal_row,
     seal_row,
+    unsealed_text,
 )
 from fluxio.store.snapshot import (
     checkpoint_from_rows,
@@ -63,6 +67,8 @@ def test_every_part_of_a_body_comes_back() -> None:
             "fork/b": LaneBody(at=7, values=None, writes={"y": {1}}),
         },
         saved={"meta": {"k": 1}, "error": True},
+        carried=CarriedBody(version="v0", kind="forced", by="ada", reason="a typing error"),
+        forgotten=ForgottenBody(at="2026-02-28T23:59:59+00:00", by="ada", reason="asked to"),
     )
     assert decode_body(encode_body(body)) == body
     assert decode_body(encode_body(Body())) == Body()
@@ -120,6 +126,32 @@ def test_a_fact_of_a_row_cannot_be_changed_unseen(change: dict[str, Any]) -> Non
     with pytest.raises(CorruptCheckpointError):
         open_row("another run", row)
     assert open_row("r", replace(row, duration=9.0, created_at=MOMENT.replace(year=2000)))
+
+
+def test_a_row_with_another_text_is_the_same_row_in_its_place() -> None:
+    facts: dict[str, Any] = {
+        "sequence": 4,
+        "attempt": 2,
+        "kind": RowKind.ERROR,
+        "step": "fork/b/s",
+        "ip": 3,
+        "branch": "fork/b",
+        "background": True,
+        "full": True,
+        "duration": 1.5,
+        "tries": 6,
+    }
+    lanes = {"": LaneBody(at="s", values={})}
+    before = sealed(encode_body(Body(writes={"name": "Ada"}, lanes=lanes)), **facts)
+    other = encode_body(Body(writes={"name": None}, lanes=lanes))
+    after = reseal_row("r", before, other)
+    assert unsealed_text("r", after) == other
+    assert open_row("r", after).writes == {"name": None}
+    assert after == replace(before, payload=after.payload, digest=after.digest)
+    assert after.digest != before.digest
+    with pytest.raises(CorruptCheckpointError) as refused:
+        unsealed_text("another", after)
+    assert (refused.value.run_id, refused.value.sequence) == ("another", 4)
 
 
 def test_a_missing_row_is_named() -> None:
