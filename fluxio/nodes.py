@@ -68,6 +68,10 @@ class RetryPolicy:
             )
         if not self.base_delay >= 0:
             raise ValueError(f"base_delay is {self.base_delay}; give 0 or more seconds.")
+        if self.retry_if is not None and not callable(self.retry_if):
+            raise TypeError(
+                f"retry_if takes an error and says yes or no; {self.retry_if!r} cannot."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,9 @@ class Send:
             raise TypeError(f"Send takes the name of a route; {self.route!r} is no str.")
         if not isinstance(self.patch, Mapping):
             raise TypeError(f"Send({self.route!r}, ...) takes a mapping of values to set.")
+        for key in self.patch:
+            if not isinstance(key, str):
+                raise TypeError(f"Context keys are str; {key!r} is {type(key).__name__}.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,7 +232,7 @@ def stage(
             output_schema=_schema("output_schema", output_schema),
             timeout=_seconds(timeout),
             transactional=transactional,
-            retry=RetryPolicy(max_attempts=retry) if isinstance(retry, int) else retry,
+            retry=_retry(retry),
             code_version=version,
         )
 
@@ -290,6 +297,14 @@ def _schema(option: str, schema: Any) -> Schema | None:
     if schema is None or callable(getattr(schema, "model_validate", None)):
         return schema  # type: ignore[no-any-return]
     raise TypeError(f"{option} needs a model_validate method, as pydantic models have.")
+
+
+def _retry(retry: RetryPolicy | int | None) -> RetryPolicy | None:
+    if isinstance(retry, int):
+        return RetryPolicy(max_attempts=retry)
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise TypeError(f"retry is a RetryPolicy, or how many attempts; {retry!r} is neither.")
+    return retry
 
 
 def _seconds(timeout: float | None) -> float | None:

@@ -8,6 +8,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, TypeVar
 
+from fluxio.compiler.checks import check_surroundings
 from fluxio.compiler.compilation import Source, compile_pipeline
 from fluxio.compiler.explain import mermaid, outline
 from fluxio.context import Context, FinalContext
@@ -58,6 +59,7 @@ class Pipeline(Nestable):
 
     Raises:
         CompilationError: the nodes do not form a program.
+        TypeError, ValueError: another argument is not what belongs there.
     """
 
     def __init__(
@@ -81,6 +83,12 @@ class Pipeline(Nestable):
         self.durable = durable
         self.max_workers = max_workers
         self.auto_parallel = auto_parallel
+        check_surroundings(
+            middleware=self.middleware,
+            callbacks=self.callbacks,
+            store=checkpoint_store,
+            max_workers=max_workers,
+        )
         compiled = compile_pipeline(
             Source(
                 nodes=nodes,

@@ -46,7 +46,8 @@ def stream_chunks_sync(
     finally:
         run.cancel()
         while desk.next_chunk() is not None:
-            pass  # nobody reads them any more; what the run does on its way out is done here
+            # Nobody reads it; a stage that ignores its cancellation must not wait for room.
+            run.make_room()
     run.outcome.result()
 
 

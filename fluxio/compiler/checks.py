@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from fluxio.compiler.tree import Body, ForkNode, RouteNode, StageNode, SubNode
 from fluxio.context import merge_conflict
 from fluxio.errors import DeclaredConflictError
 from fluxio.nodes import ForkMode
+from fluxio.observability.base import BaseCallback
+from fluxio.store.base import CheckpointStore
 
 
 def check_declared_writes(body: Body) -> None:
@@ -63,3 +68,38 @@ def declared_writes(body: Body) -> frozenset[str]:
                     for _, inner in node.branches:
                         keys |= declared_writes(inner)
     return frozenset(keys)
+
+
+def check_surroundings(
+    *,
+    middleware: Sequence[Any],
+    callbacks: Sequence[Any],
+    store: object,
+    max_workers: object,
+) -> None:
+    """Refuse what stands around the stages where it cannot do its part.
+
+    Raises:
+        TypeError: something is of another kind than what belongs there.
+        ValueError: `max_workers` is out of range.
+    """
+    for made in middleware:
+        if isinstance(made, type) or not callable(made):
+            raise TypeError(
+                f"middleware has {made!r}; give what is called as (stage, context, call_next), "
+                "e.g. RetryMiddleware()."
+            )
+    for callback in callbacks:
+        if not isinstance(callback, BaseCallback):
+            raise TypeError(f"callbacks has {callback!r}; give instances of BaseCallback.")
+    if store is not None and not isinstance(store, CheckpointStore):
+        raise TypeError(
+            f"checkpoint_store is {store!r}; give an instance of CheckpointStore, "
+            "e.g. InMemoryStore()."
+        )
+    if max_workers is None:
+        return
+    if isinstance(max_workers, bool) or not isinstance(max_workers, int):
+        raise TypeError(f"max_workers is a whole number of threads; {max_workers!r} is none.")
+    if max_workers < 1:
+        raise ValueError(f"max_workers is {max_workers}; give at least 1, or None.")

@@ -18,10 +18,19 @@ async def stream_chunks(
     """Run `start(sink)` beside the reader and yield what it puts into the sink, in order.
 
     The run waits while the buffer is full. When the reader leaves, the run is cancelled and
-    awaited; when the run ends, the reader gets what is buffered and then the run's error, if any.
+    awaited; what a stage yields all the same is dropped. When the run ends, the reader gets what is
+    buffered and then the run's error, if any.
     """
     buffer: asyncio.Queue[Any] = asyncio.Queue(BUFFERED_CHUNKS)
-    run = asyncio.ensure_future(start(buffer.put))
+    reading = True
+
+    async def sink(chunk: Any) -> None:
+        if reading:
+            await buffer.put(chunk)
+        else:
+            await asyncio.sleep(0)  # a stage that waits for nothing else has to be interruptible
+
+    run = asyncio.ensure_future(start(sink))
     waiting: asyncio.Future[Any] | None = None
     try:
         while True:
@@ -34,6 +43,7 @@ async def stream_chunks(
             yield buffer.get_nowait()
         await run
     finally:
+        reading = False
         await _end(waiting)
         await _end(run)
 

@@ -197,6 +197,26 @@ def test_a_timeout_ends_a_stream_whose_buffer_is_full() -> None:
     assert ending_of("r") is RunStatus.FAILED
 
 
+@pytest.mark.timeout(30)
+def test_a_stage_that_ignores_its_cancellation_waits_for_no_reader_that_is_gone() -> None:
+    ended: list[bool] = []
+
+    @stage(version="1")
+    async def stubborn(ctx: Context) -> AsyncIterator[int]:
+        for number in range(100):
+            yield number
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                continue
+        ended.append(True)
+
+    chunks = plain(stubborn).stream_sync({})
+    next(chunks)
+    chunks.close()
+    assert ended == [True]
+
+
 def test_a_callback_that_hangs_or_raises_does_not_keep_chunks_back() -> None:
     class Hanging(BaseCallback):
         timeout = 0.05

@@ -97,6 +97,7 @@ def test_a_stage_cannot_be_changed() -> None:
         ({"writes": [1]}, TypeError),
         ({"input_schema": dict}, TypeError),
         ({"retry": 0}, ValueError),
+        ({"retry": "twice"}, TypeError),
         ({"name": "a/b"}, ValueError),
         ({"name": "a#2"}, ValueError),
         ({"name": "a\n"}, ValueError),
@@ -133,6 +134,8 @@ def test_a_retry_policy_refuses_numbers_out_of_range(options: dict[str, Any]) ->
         RetryPolicy(**options)
     with pytest.raises(TypeError):
         RetryPolicy(max_attempts=True)
+    with pytest.raises(TypeError, match="retry_if"):
+        RetryPolicy(retry_if=OSError("not a predicate"))  # type: ignore[arg-type]
 
 
 def test_send_takes_a_name_and_a_mapping() -> None:
@@ -141,6 +144,8 @@ def test_send_takes_a_name_and_a_mapping() -> None:
         Send(1)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Send("express", [1])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="1 is int"):
+        Send("express", {"fine": 1, 1: 2})  # type: ignore[dict-item]
 
 
 def test_reprs_name_the_thing() -> None:

@@ -12,9 +12,12 @@ from fluxio import (
     CompilationError,
     Context,
     ForkMode,
+    InMemoryStore,
+    LoggingCallback,
     MergeConflictError,
     Parallel,
     Pipeline,
+    RetryMiddleware,
     stage,
 )
 from fluxio.program import Call
@@ -105,6 +108,28 @@ def test_nodes_that_form_no_program_are_refused_with_the_place(
 def test_nodes_come_as_a_list(nodes: Any) -> None:
     with pytest.raises(CompilationError, match="list of nodes"):
         Pipeline(nodes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"middleware": [1]}, "middleware has 1;"),
+        ({"middleware": [RetryMiddleware]}, "middleware has <class"),
+        ({"callbacks": [LoggingCallback]}, "instances of BaseCallback"),
+        ({"callbacks": [print]}, "instances of BaseCallback"),
+        ({"checkpoint_store": InMemoryStore, "durable": True}, "instance of CheckpointStore"),
+        ({"max_workers": "2"}, "'2' is none"),
+        ({"max_workers": True}, "True is none"),
+    ],
+)
+def test_what_cannot_stand_around_a_pipeline_is_refused(
+    options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        Pipeline([a], **options)
+    for count in (0, -1):
+        with pytest.raises(ValueError, match="at least 1"):
+            Pipeline([a], max_workers=count)
 
 
 def test_a_pipeline_that_contains_itself_is_refused() -> None:

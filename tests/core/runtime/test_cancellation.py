@@ -287,6 +287,30 @@ async def test_the_generator_is_closed_whoever_ends_the_stream() -> None:
     assert closed == [True]
 
 
+@pytest.mark.timeout(30)
+async def test_a_stage_that_ignores_its_cancellation_waits_for_no_reader_that_is_gone() -> None:
+    ignored: list[int] = []
+
+    @stage(version="1")
+    async def stubborn(ctx: Context) -> AsyncIterator[int]:
+        for number in range(100):
+            yield number
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                ignored.append(number)
+
+    pipeline = Pipeline([stubborn], durable=True)
+    before = asyncio.all_tasks()
+    stream = pipeline.stream({}, run_id="r")
+    assert await anext(stream) == 0
+    await tick(3)
+    await stream.aclose()
+    assert ignored
+    assert asyncio.all_tasks() == before
+    assert len((await pipeline.state("r"))["stubborn_stream_result"]) == 100
+
+
 async def test_branches_stream_into_one_reader() -> None:
     pipeline = Pipeline([Parallel([tokens, stage(name="other", version="1")(tokens)])])
     assert sorted([chunk async for chunk in pipeline.stream({})]) == [0, 0, 1, 1, 2, 2]
