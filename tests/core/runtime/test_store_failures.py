@@ -18,11 +18,13 @@ from fluxio import (
     NoCheckpointError,
     Parallel,
     Pipeline,
+    RunStatus,
     Send,
     stage,
 )
 from fluxio.errors import CorruptCheckpointError, LeaseLostError, StoreError
 from fluxio.store.base import RowKind
+from fluxio.store.lone import open_journal
 from fluxio.store.payload import decode_body
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
 from tests.core.stores.toy import ToyStore
@@ -98,6 +100,11 @@ class Case(NamedTuple):
         lanes = decode_body(checkpoint.meta["lanes"]).lanes or {}
         return {*checkpoint.ctx_snapshot, *(key for lane in lanes.values() for key in lane.writes)}
 
+    async def is_finished(self) -> bool:
+        """Whether the store remembers that the run has succeeded."""
+        record = await open_journal(self.inner).run("r")
+        return record is not None and record.status is RunStatus.SUCCEEDED
+
     async def begin(self) -> FinalContext:
         """Start the run."""
         return await self.pipeline.invoke({}, run_id="r")
@@ -153,6 +160,7 @@ async def test_g19_no_failing_call_skips_or_repeats_a_recorded_step(
             again = case.shop.executed - before
             assert not recorded & set(again), f"call {number}: {recorded & set(again)} repeated"
         assert final == expected
+        assert await case.is_finished(), f"call {number}: the end of the run is not recorded"
         assert case.store.fired
         assert set(case.shop.executed) == STEPS[topology], f"call {number}: skipped"
         assert max(case.shop.executed.values()) <= 2

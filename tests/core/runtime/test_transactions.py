@@ -19,6 +19,7 @@ from fluxio import (
     Parallel,
     Pipeline,
     RetryMiddleware,
+    RetryPolicy,
     RunStatus,
     StageTimeoutError,
     TransactionRefusedError,
@@ -377,6 +378,34 @@ async def test_an_attempt_that_was_given_up_can_never_commit(how: str) -> None:
     assert store.ledger.kept == []
     assert await steps(pipeline) == []
     pipeline.shutdown()
+
+
+async def test_an_attempt_that_was_given_up_commits_nothing_while_the_next_one_runs() -> None:
+    store, loop = TransactionalStore(), asyncio.get_running_loop()
+    next_began, ended, tries = threading.Event(), threading.Event(), list[int]()
+
+    async def pause() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    @stage(transactional=True, version="1", timeout=0.2, retry=RetryPolicy(base_delay=0))
+    def late(ctx: Context) -> Context:
+        tries.append(number := len(tries) + 1)
+        if number == 1:
+            next_began.wait(5)
+            ended.set()
+        else:
+            next_began.set()
+            ended.wait(5)
+            # Time enough for the first one to commit, if it could.
+            asyncio.run_coroutine_threadsafe(pause(), loop).result(5)
+        return ctx.set("try", number)
+
+    pipeline = durable(store, late, last)
+    final = await pipeline.invoke({}, run_id="r")
+    assert final["try"] == tries[-1] > 1
+    assert await steps(pipeline) == ["late", "last"]
+    assert (await pipeline.history("r"))[1].tries == tries[-1]
 
 
 # --- without an event loop

@@ -9,7 +9,7 @@ from typing import Any
 VARIABLE = "FLUXIO_PLANTED_DEFECT"
 """Names the defect; processes that a test starts inherit it."""
 
-CATALOGUES = ("recording", "owning")
+CATALOGUES = ("recording", "running", "owning")
 """Modules beside this one. They are imported late, since they need Django's apps."""
 
 
