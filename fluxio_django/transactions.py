@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,11 @@ from fluxio_django.idling import bounded_transaction, longest_idling
 from fluxio_django.tables import Tables, hop
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger("fluxio.transactions")
+_HOOK_FAILED = (
+    "An on_commit function of a stage of run %s failed; the stage is recorded, and the run goes on."
+)
 
 _WRITING_VERBS = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "CREATE", "ALTER", "DROP"}
@@ -102,21 +108,30 @@ class _Unit(Generic[Result]):
         self._work = work
         self._done: tuple[Result, Commit] | None = None
         self._raised: BaseException | None = None
+        self._committed = False
 
     def __call__(self) -> Result:
         alias = self._tables.alias
+        enclosed = self._tables.connection.in_atomic_block  # by a TestCase, which never commits
         try:
             with bounded_transaction(alias, self._claim.lease_seconds, durable=True):
+                if not enclosed:
+                    transaction.on_commit(self._note_commit, using=alias)
                 self._done = self._perform()
                 kept = self._commit(self._done[1])
                 if not kept:
                     transaction.set_rollback(True, using=alias)
-        except Error as error:
+        except Exception as error:
             if self._raised is not None:
                 raise self._raised  # noqa: B904 - it has its own cause
             if self._done is None:
                 raise
-            self._settle(error, self._done[1])
+            if self._committed:
+                logger.exception(_HOOK_FAILED, self._claim.run_id)
+            elif isinstance(error, Error):
+                self._settle(error, self._done[1])
+            else:
+                raise
             kept = True
         result, commit = self._done
         if not kept:
@@ -128,13 +143,27 @@ class _Unit(Generic[Result]):
         alias = self._tables.alias
         try:
             with _other_databases_unwritten(alias), _present(alias, self._claim.lease_seconds):
-                return self._work()
+                done = self._work()
+                self._check_unbroken()
+                return done
         except Error as problem:
             self._raised = _StageFailed(problem)
             raise self._raised from problem
         except BaseException as problem:
             self._raised = problem
             raise
+
+    def _check_unbroken(self) -> None:
+        if self._tables.connection.needs_rollback:
+            raise TransactionRefusedError(
+                "A transactional stage ended well, but its transaction can only be rolled back: it "
+                "caught a database error, or asked for a rollback. Put what may fail into an "
+                "atomic() of its own, or let the error out of the stage.",
+                stage="",
+            )
+
+    def _note_commit(self) -> None:
+        self._committed = True
 
     def _commit(self, commit: Commit) -> bool:
         check_rows(self._claim.run_id, commit.rows)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from fluxio import (
     Context,
@@ -145,6 +146,45 @@ def test_an_error_raised_behind_a_commit_does_not_undo_or_repeat_it(database: st
     final = pipeline(database, [ledger.stage()], middleware=middleware).invoke_sync({}, run_id="r")
     assert final["book"] == 1
     assert ledger.rows() == ["book-1"]
+
+
+@pytest.mark.parametrize("kind", [ValueError, IntegrityError])
+def test_what_fails_behind_the_commit_of_a_stage_does_not_undo_or_repeat_it(
+    database: str, kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook() -> None:
+        raise kind("in a hook")
+
+    def book(ctx: Context) -> Context:
+        Group.objects.using(database).create(name=f"book-{ctx.get('tries', 1)}")
+        transaction.on_commit(hook, using=database)
+        return ctx.set("booked", True)
+
+    retry = RetryMiddleware(max_attempts=3, base_delay=0)
+    booking = stage(transactional=True, version="1")(book)
+    p = pipeline(database, [booking, second], middleware=[retry])
+    assert dict(p.invoke_sync({}, run_id="r")) == {"booked": True, "second": 2}
+    assert Group.objects.using(database).count() == 1
+    assert Run.objects.using(database).get(run_id="r").status == "succeeded"
+    assert "An on_commit function of a stage of run r failed" in caplog.text
+
+
+def test_a_stage_that_swallows_a_database_error_is_told_how_to_do_that(database: str) -> None:
+    careful = []
+
+    def book(ctx: Context) -> Context:
+        groups = Group.objects.using(database)
+        groups.create(name="book")
+        with suppress(IntegrityError), transaction.atomic(database) if careful else nullcontext():
+            groups.create(name="book")
+        return ctx.set("booked", True)
+
+    p = pipeline(database, [stage(transactional=True, version="1")(book)])
+    with pytest.raises(TransactionRefusedError, match=r"an atomic\(\) of its own"):
+        p.invoke_sync({}, run_id="r")
+    assert not Group.objects.using(database).exists()
+    careful.append(True)
+    assert p.resume_sync("r")["booked"] is True
 
 
 def test_transactional_stages_in_branches_keep_their_place_in_the_log(database: str) -> None:
