@@ -31,8 +31,10 @@ PAUSES = (0.0, 0.02, 0.1, 0.3, 1.0, 2.0)
 
 # Serialization failure, deadlock, lock not available.
 _POSTGRESQL_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+_POSTGRESQL_NO_CHARACTER = "22P05"  # untranslatable
 # Record changed since last read, lock wait timeout, deadlock.
 _MYSQL_CONFLICTS = frozenset({1020, 1205, 1213})
+_MYSQL_NO_CHARACTER = 1366  # incorrect string value; Django calls it operational
 _SQLITE_CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _SQLITE_PRIMARY_CODE = 0xFF
 
@@ -66,6 +68,8 @@ def fault_of(error: Error, connection: BaseDatabaseWrapper) -> Fault:
             conflict = code & _SQLITE_PRIMARY_CODE in _SQLITE_CONFLICTS
     if conflict:
         return Fault.CONFLICT
+    if _lacks_character(error):
+        return Fault.FATAL
     if isinstance(error, OperationalError | InterfaceError | InternalError):
         return Fault.LOST
     return Fault.FATAL
@@ -116,12 +120,19 @@ def wait(seconds: float) -> None:
     time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311
 
 
+def _lacks_character(error: Error) -> bool:
+    untranslatable = getattr(error.__cause__, "sqlstate", None) == _POSTGRESQL_NO_CHARACTER
+    return untranslatable or error.args[:1] == (_MYSQL_NO_CHARACTER,)
+
+
 def store_error(alias: str, error: Error) -> StoreError:
     """The error for what a database could not do; it says whether it may be able to later."""
     reason = str(error).partition("\n")[0]
     remedy = "What was recorded before is untouched; resume the run when the database is back."
     if isinstance(error, ProgrammingError) or reason.startswith("no such table"):
         remedy = "Run `manage.py migrate` on it."
+    elif _lacks_character(error):
+        remedy = "It has no place for a character; see `manage.py check --database`."
     elif isinstance(error, DataError):
         remedy = "A value does not fit its column; shorten the pipeline's or the stage's name."
     fatal = fault_of(error, connections[alias]) is Fault.FATAL

@@ -19,6 +19,7 @@ from fluxio_django.checks.servers import check_servers
 from fluxio_django.checks.serving import check_serving
 from fluxio_django.checks.settings import check_settings
 from fluxio_django.checks.stores import check_callbacks, check_keyring, check_store
+from fluxio_django.checks.texts import check_texts
 
 __all__ = ["DATABASE", "SETUP", "register_checks"]
 
@@ -36,7 +37,7 @@ SETUP: tuple[Check, ...] = (
     check_visibility,
     check_dispatcher,
 )
-DATABASE: tuple[Check, ...] = (check_commits, check_servers)
+DATABASE: tuple[Check, ...] = (check_commits, check_servers, check_texts)
 
 
 def register_checks() -> None:

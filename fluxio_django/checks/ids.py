@@ -44,6 +44,7 @@ class CheckID(Enum):
     LOOSE_COLLATION = "fluxio.W014", "A column that has to compare bytes does not."
     FORGETFUL_REDIS = "fluxio.W015", "The Redis that keeps runs throws keys away when it is full."
     UNRECORDED = "fluxio.W016", "A pipeline has a store, but is not durable: nothing is recorded."
+    NARROW_TEXT = "fluxio.W017", "The database of runs cannot keep every character."
 
     def __init__(self, id: str, says: str) -> None:
         self.id = id
