@@ -48,8 +48,10 @@ class Admission:
             claim = self._begin()
             if claim is not None:
                 return claim
+        known = self._known() if lost_answer is None else None
         for _ in range(_RACES):
-            seen = self._tables.runs.seen(self._opening.run_id)
+            seen = known or self._tables.runs.seen(self._opening.run_id)
+            known = None
             if seen is None:
                 check_admission(self._opening, None, busy=False)
                 claim = self._begin()
@@ -63,6 +65,13 @@ class Admission:
             f"Run {self._opening.run_id!r} changed {_RACES} times while it was being claimed. "
             "Try again."
         )
+
+    def _known(self) -> SeenRun | None:
+        """The run as our caller has seen it; only the database knows whether a lease holds."""
+        record = self._opening.known
+        if record is None or record.status is RunStatus.RUNNING:
+            return None
+        return SeenRun(pk=None, held=False, record=record)
 
     @property
     def was_asked(self) -> bool:

@@ -22,6 +22,7 @@ from fluxio.runtime.loopless import in_loop, run_without_loop
 from fluxio.runtime.reading import Moment
 from fluxio.runtime.runs import ForkOrder, Watchers
 from fluxio.runtime.streaming import stream_chunks
+from fluxio.store.base import RunRecord
 from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
 from fluxio_django.conf import project_callbacks
@@ -122,7 +123,8 @@ class DjangoPipeline(Pipeline):
         tables, policy = self.queue_tables(), wish.policy()
         place = wish.place(tables, self.limits)
         opening, key = self._runs().opening(initial, run_id), self.limits.deduplication_key(initial)
-        return enqueue(tables, Order(opening=opening, place=place, policy=policy, key=key))
+        order = Order(opening=opening, place=place, policy=policy, key=key, is_new=run_id is None)
+        return enqueue(tables, order)
 
     def queue_tables(self) -> Tables:
         """Where the pipeline's runs are queued.
@@ -262,6 +264,13 @@ class DjangoPipeline(Pipeline):
     ) -> FinalContext:
         """See `resume`."""
         return self._sync(self.resume, watch)(run_id, watch=watch, force=force)
+
+    def execute_sync(self, record: RunRecord) -> FinalContext:
+        """Do as `resume_sync` for a worker, who has just read the record of the run."""
+        return self._sync(self._execute)(record)
+
+    async def _execute(self, record: RunRecord) -> FinalContext:
+        return await self._runs().resume(record.run_id, self._watchers(None), known=record)
 
     def replay_sync(
         self,

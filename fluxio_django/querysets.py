@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,8 +102,10 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
     ) -> SeenRun | None:
         """Claim a run whose history stays; None when it changed since it was seen.
 
-        The claim is one statement, so that nothing stays locked should this process stop. The run
-        is read again after it: under our token nobody else can write, so its head is the newest.
+        The claim is one statement, so that nothing stays locked should this process stop. A run
+        that was executed is read again after it: its former owner may have committed since it was
+        seen, and under our token nobody else can write. Any other one is as it was seen, for
+        nothing changes it that does not change its token.
         """
         taken = self._claimable(seen, owner_is_dead).update(
             **_claiming(opening, token),
@@ -110,6 +113,8 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
             takeovers=_takeovers(seen.record),
             started_at=Coalesce("started_at", DatabaseTime()),
         )
+        if taken and seen.record.status is not RunStatus.RUNNING:
+            return replace(seen, held=True, record=replace(seen.record, token=token))
         now = self.seen(opening.run_id) if taken else None
         return now if now is not None and now.record.token == token else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from secrets import randbits
 
@@ -86,6 +86,10 @@ class Order:
     place: Place
     policy: OnConflict
     key: str | None = None
+    is_new: bool = False
+    """Its id was generated just now: nobody else can have it."""
+    token: int = field(default_factory=lambda: randbits(_FIRST_TOKEN_BITS))
+    """By which a run is recognised that was written though the answer was lost."""
 
 
 def enqueue(tables: Tables, order: Order) -> RunHandle:
@@ -117,8 +121,10 @@ def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[T
 def _enqueue(tables: Tables, order: Order) -> tuple[str, list[Ticket]]:
     """The run that was enqueued, or that it is a duplicate of, and what is to be handed over."""
     run_id = order.opening.run_id
-    for _ in range(_RACES):
-        seen = tables.runs.seen(run_id)
+    for number in range(_RACES):
+        seen = None if order.is_new and number == 0 else tables.runs.seen(run_id)
+        if seen is not None and seen.record.token == order.token:
+            return run_id, [_ticket(run_id, order.place)]
         if seen is not None:
             tickets = _meet(tables, order.opening, seen, order.policy, order.place)
             if tickets is not None:
@@ -129,9 +135,7 @@ def _enqueue(tables: Tables, order: Order) -> tuple[str, list[Ticket]]:
             twin, is_free = _twin(tables, order)
             if twin is not None:
                 return twin, _met_twin(twin, order)
-            if is_free and tables.runs.enqueue(
-                order.opening, order.place, randbits(_FIRST_TOKEN_BITS)
-            ):
+            if is_free and tables.runs.enqueue(order.opening, order.place, order.token):
                 return run_id, [_ticket(run_id, order.place)]
     raise StoreError(
         f"Run {run_id!r} changed {_RACES} times while it was being enqueued. Try again."

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from django.apps import apps
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, F, Min, OuterRef, Q, Value
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
 
 from fluxio.store.base import Claim
@@ -61,13 +61,19 @@ class Ticket:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """A run as a worker finds it that got its ticket."""
+    """A run as a worker finds it that got its ticket.
+
+    `outranked_by` is the id of a run whose turn is before its own, "" where there is none;
+    `beside_lapsed` says that a run of the same queue seems to have lost its worker.
+    """
 
     seen: SeenRun
     queue: str
     priority: int
     available: bool
     paused: bool
+    outranked_by: str
+    beside_lapsed: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,20 +179,27 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         )
         return _tickets(waiting.exclude(self._in_paused_queue).order_by(*_TURNS)[:limit])
 
-    def before(self, ticket: Ticket, pipeline: str) -> Ticket | None:
-        """The ticket of a run in the same queue whose turn is before that of this one.
+    @property
+    def _outranked_by(self) -> Subquery:
+        """For a queued run the id of one in the same queue whose turn is before its own.
 
         A run that was held back counts only where both wait for the same limits.
         """
-        ready = Q(held_back="") | Q(pipeline=pipeline, held_back__startswith=AT_GATE)
-        better = self.filter(
+        same_gate = Q(pipeline=OuterRef("pipeline"), held_back__startswith=AT_GATE)
+        better = self.model._default_manager.using(self.db).filter(
             AVAILABLE,
-            ready,
-            queue=ticket.queue,
+            Q(held_back="") | same_gate,
+            queue=OuterRef("queue"),
             status=RunStatus.QUEUED.value,
-            priority__gt=ticket.priority,
+            priority__gt=OuterRef("priority"),
         )
-        return next(iter(_tickets(better.order_by(*_TURNS)[:1])), None)
+        return Subquery(better.order_by(*_TURNS).values("run_id")[:1])
+
+    @property
+    def _beside_lapsed(self) -> Exists:
+        everything = self.model._default_manager.using(self.db)
+        lapsed = everything.filter(LAPSED, status=RunStatus.RUNNING.value, queue=OuterRef("queue"))
+        return Exists(lapsed)
 
     def is_open(self, run_id: str) -> bool:
         """Whether a run has not ended; False where it is unknown."""
@@ -307,7 +320,8 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
 
     def _claimable(self, seen: SeenRun, owner_is_dead: bool) -> Self:
         """The run, if it is as it was seen and nobody can be executing it."""
-        same = self.filter(pk=seen.pk, token=seen.record.token, status=seen.record.status.value)
+        record = seen.record
+        same = self.filter(run_id=record.run_id, token=record.token, status=record.status.value)
         if seen.record.status is not RunStatus.RUNNING:
             return same
         if owner_is_dead:

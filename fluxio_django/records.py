@@ -36,9 +36,12 @@ _CREATED = ROW_COLUMNS.index("created_at")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenRun:
-    """A run as a query found it. `held` says that its lease had not expired, by the database."""
+    """A run as a query found it. `held` says that its lease had not expired, by the database.
 
-    pk: int
+    `pk` is None where nothing but the record is known.
+    """
+
+    pk: int | None
     held: bool
     record: RunRecord
 

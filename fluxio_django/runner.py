@@ -71,7 +71,7 @@ def execute(run_id: str) -> Executed:
         return Executed.NOTHING
     elif standing.paused:
         return _hold_back(tables, run_id, f"Queue {standing.queue!r} is paused.")
-    elif (better := _outranked_by(tables, standing)) is not None:
+    elif better := _outranked_by(tables, standing):
         return execute(better)
     return _drive(tables, standing)
 
@@ -85,19 +85,20 @@ _giving_back: ContextVar[bool] = ContextVar("fluxio_giving_back", default=False)
 _taken_early: deque[tuple[str, int]] = deque(maxlen=1000)
 
 
-def _outranked_by(tables: Tables, standing: Standing) -> str | None:
+def _outranked_by(tables: Tables, standing: Standing) -> str:
     """A run of the same queue to be executed first: one whose worker is gone, or of more priority.
 
     The ticket is given back then: a broker knows nothing of priorities, and puts the ticket of a
-    takeover behind those of all runs that wait.
+    takeover behind those of all runs that wait. "" where this one's turn has come.
     """
     if _giving_back.get():
-        return None
+        return ""
+    lapsed = _lapsed_in(tables, standing.queue) if standing.beside_lapsed else ""
+    better = lapsed or standing.outranked_by
+    if not better:
+        return ""
     record = standing.seen.record
     ticket = Ticket(run_id=record.run_id, queue=standing.queue, priority=standing.priority)
-    better = surely(tables.alias, partial(_first_in_line, tables, ticket, record.pipeline))
-    if better is None:
-        return None
     token = _giving_back.set(True)
     try:
         deliver([ticket], using=tables.alias)
@@ -106,14 +107,13 @@ def _outranked_by(tables: Tables, standing: Standing) -> str | None:
     return better
 
 
-def _first_in_line(tables: Tables, ticket: Ticket, pipeline: str) -> str | None:
-    lapsed = tables.runs.lapsed_in(ticket.queue, settings().max_takeovers, limit=_LAPSED_AT_ONCE)
-    for run_id, token in lapsed:
+def _lapsed_in(tables: Tables, queue: str) -> str:
+    find = partial(tables.runs.lapsed_in, queue, settings().max_takeovers, limit=_LAPSED_AT_ONCE)
+    for run_id, token in surely(tables.alias, find):
         if (run_id, token) not in _taken_early:
             _taken_early.append((run_id, token))
             return run_id
-    better = tables.runs.before(ticket, pipeline)
-    return better.run_id if better is not None else None
+    return ""
 
 
 def _drive(tables: Tables, standing: Standing) -> Executed:
@@ -127,7 +127,7 @@ def _drive(tables: Tables, standing: Standing) -> Executed:
 def _driven(tables: Tables, standing: Standing) -> Executed:
     record = standing.seen.record
     try:
-        pipelines[record.pipeline].resume_sync(record.run_id)
+        pipelines[record.pipeline].execute_sync(record)
     except AtLimitError as problem:
         surely(tables.alias, partial(tables.runs.hold_at_gate, record.run_id, str(problem)))
         return Executed.HELD_BACK

@@ -95,6 +95,8 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
         extra = {
             "available": ExpressionWrapper(AVAILABLE, output_field=BooleanField()),
             "paused": self._in_paused_queue,
+            "outranked_by": self._outranked_by,
+            "beside_lapsed": self._beside_lapsed,
         }
         names = ("queue", "priority", *extra)
         found = self.filter(run_id=run_id).order_by().annotate(**extra)
@@ -106,6 +108,8 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
                 priority=facts["priority"],
                 available=available,
                 paused=paused,
+                outranked_by=facts["outranked_by"] or "",
+                beside_lapsed=bool(facts["beside_lapsed"]),
             )
         return None
 

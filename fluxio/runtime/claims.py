@@ -74,14 +74,16 @@ class Claims:
         """
         return self._opening(run_id, OpenMode.CREATE, state, origin)
 
-    async def take(self, run_id: str, carries: str = "") -> Claim:
+    async def take(self, run_id: str, carries: str = "", known: RunRecord | None = None) -> Claim:
         """Take a run that is there; `carries` is a version other than ours that it may have.
+
+        `known` is its record as it was just read (see `Opening`).
 
         Raises:
             NoCheckpointError, RunIDInUseError, CheckpointVersionError: see `Journal.open`.
         """
         opening = self._opening(run_id, OpenMode.TAKE)
-        return await self._open(replace(opening, carries=carries))
+        return await self._open(replace(opening, carries=carries, known=known))
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[StopSign]:

@@ -97,16 +97,22 @@ class Reader:
         raise version_changed(record, self.program.version, changes)
 
     async def admitted(
-        self, run_id: str, force: Force | None = None, *, state_as_it_is: bool = False
+        self,
+        run_id: str,
+        force: Force | None = None,
+        *,
+        state_as_it_is: bool = False,
+        known: RunRecord | None = None,
     ) -> tuple[RunRecord, Passage | None]:
         """The record of a run that may go on here, with its passage where other code recorded it.
 
-        `state_as_it_is` says that a migration is of no use: it knows the newest state only.
+        `state_as_it_is` says that a migration is of no use: it knows the newest state only. A
+        record that is `known` is not read again.
 
         Raises:
             NoCheckpointError, ForeignRunError, CheckpointVersionError: as for `known`.
         """
-        record = await self.record(run_id)
+        record = known or await self.record(run_id)
         self.check_ours(record)
         if record.version == self.program.version:
             return record, None
@@ -148,14 +154,14 @@ class Reader:
         """The values of a run's context at a moment, to be shown or compared."""
         return await self._values(run_id, at, nothing_elsewhere)
 
-    async def newest_state(self, record: RunRecord) -> State:
-        """The state in which a run stands, to go on from."""
+    async def newest_state(self, record: RunRecord, *, upto: int) -> State:
+        """The state in which a run stands whose newest row is `upto`, to go on from."""
 
         def find(log: Log) -> tuple[State, Contexts]:
             state = log.final_state(self.program)
             return state, _contexts(state)
 
-        return await self._load(record, find, self.fetching)
+        return await self._load(record, find, self.fetching, upto=upto)
 
     async def result(self, record: RunRecord) -> Context:
         """The newest context of a run, needing no program."""

@@ -115,11 +115,16 @@ class Runs:
         return self._claims.opening(chosen, begun.state)
 
     async def resume(
-        self, run_id: str, watch: Watchers, force: Force | None = None
+        self,
+        run_id: str,
+        watch: Watchers,
+        force: Force | None = None,
+        known: RunRecord | None = None,
     ) -> FinalContext:
         """Go on from the last checkpoint; a finished run gives its stored result.
 
         One that another version recorded is carried over where it has a passage, as a new attempt.
+        `known` is its record, from a caller who has just read it.
 
         Raises:
             NoCheckpointError: no such run.
@@ -127,12 +132,12 @@ class Runs:
             RunIDInUseError: somebody executes it.
             CorruptCheckpointError: a row is damaged; nothing has run.
         """
-        record, passage = await self.reader.admitted(run_id, force)
+        record, passage = await self.reader.admitted(run_id, force, known=known)
         if record.status is RunStatus.SUCCEEDED:
             return await self._result(record)
         if passage is not None:
             return await self._carry(record, passage, watch)
-        claim = await self._claims.take(run_id)
+        claim = await self._claims.take(run_id, known=record)
         return await self._go_on(claim, record, watch)
 
     async def replay(
@@ -259,7 +264,7 @@ class Runs:
     async def _state_under(self, claim: Claim, record: RunRecord) -> State:
         """The newest state, read after the claim; a damaged run is handed back untouched."""
         try:
-            return await self.reader.newest_state(record)
+            return await self.reader.newest_state(record, upto=claim.head)
         except BaseException as problem:
             await self._claims.give_back(claim, problem)
             raise

@@ -137,7 +137,8 @@ class Opening:
     is refused; one that version `carries` recorded may be taken too, to be carried over.
     `lease_seconds` is how long the claim holds without a heartbeat; the store's own clock counts.
     `note` is what the caller wants to be kept beside a new run: the store's own business, which the
-    runtime only hands on.
+    runtime only hands on. `known` is the record as the caller has just read it, for TAKE: a store
+    may go by it instead of reading again, if its claim fails where the record no longer stands.
     """
 
     run_id: str
@@ -153,6 +154,7 @@ class Opening:
     step: str = ""
     note: Any = None
     carries: str = ""
+    known: RunRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,8 @@ from fluxio_django.queues import Ticket
 EXECUTE = "fluxio.execute"
 SWEEP = "fluxio.sweep"
 
+_NO_PAUSES = {"interval_start": 0, "interval_step": 0, "interval_max": 0}
+
 
 class CeleryDispatcher:
     """Sends one message per ticket: the name of a task, and the id of the run.
@@ -21,7 +23,10 @@ class CeleryDispatcher:
     """
 
     def dispatch(self, ticket: Ticket) -> None:
-        """Send a message, trying once: the sweep comes back to what could not be sent.
+        """Send a message; where the broker is down, say so at once.
+
+        Each of its addresses is tried once: somebody's request must not wait for it, since the
+        sweep comes back to what could not be sent.
 
         Raises:
             Exception: what Celery or the broker's client raised.
@@ -32,12 +37,18 @@ class CeleryDispatcher:
                 "project's in the __init__.py of the project."
             )
         usual = ticket.queue == settings().queues[0]
-        current_app.send_task(
-            EXECUTE,
-            args=[ticket.run_id],
-            queue=None if usual else ticket.queue,
-            countdown=ticket.delay or None,
-            ignore_result=True,
-            serializer="json",
-            retry=False,
-        )
+        with current_app.producer_or_acquire() as producer:
+            broker = producer.connection
+            broker.ensure_connection(max_retries=max(0, len(broker.alt) - 1), **_NO_PAUSES)
+            current_app.send_task(
+                EXECUTE,
+                args=[ticket.run_id],
+                queue=None if usual else ticket.queue,
+                countdown=ticket.delay or None,
+                ignore_result=True,
+                serializer="json",
+                producer=producer,
+                # One more, over a new connection: this one may have been lost while it was idle.
+                retry=True,
+                retry_policy={"max_retries": 1, **_NO_PAUSES},
+            )

@@ -1,6 +1,7 @@
 """What goes to a Celery worker, and what it does with it."""
 
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +62,29 @@ def test_a_message_carries_the_id_of_the_run_and_nothing_of_its_context(
     assert (headers["task"], arguments, named) == (tasks.EXECUTE, ["order"], {})
     assert headers["ignore_result"] is True
     assert CANARY not in repr((headers, body, options))
+
+
+@pytest.mark.parametrize("broker", ["redis://127.0.0.1:{}/0", "amqp://guest@127.0.0.1:{}//"])
+@pytest.mark.django_db(transaction=True)
+def test_where_the_broker_is_down_the_run_is_stored_and_nobody_waits(
+    broker: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("kombu.utils.functional.sleep", pauses.append)
+    settings.FLUXIO = {"DISPATCHER": "celery"}
+    before = project._get_current_object()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = listener.getsockname()[1]
+    app = Celery("shop", broker=broker.format(closed), set_as_current=True)
+    try:
+        with registered() as checkout:
+            handle = checkout.enqueue_sync({"order": 7}, "order")
+    finally:
+        app.close()
+        before.set_current()
+    assert "refused" in handle.problem
+    assert handle.status() is RunStatus.QUEUED
+    assert pauses == []
 
 
 def test_other_queues_go_to_the_celery_queue_of_their_name(

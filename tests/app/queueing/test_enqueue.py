@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from fluxio.errors import (
     ConfigurationError,
@@ -21,6 +21,7 @@ from fluxio.types import RunStatus
 from fluxio_django import services
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.querysets import RunQuerySet
 from fluxio_django.queueing import Wish
 from tests.app.queueing.shop import executed, registered
 
@@ -109,6 +110,23 @@ def test_a_taken_id_is_refused_and_an_open_transaction_goes_on(
         with pytest.raises(RunIDInUseError, match="exists already"):
             checkout.enqueue_sync({"order": 2}, "order")
         assert services.state("order")["order"] == 1
+
+
+@pytest.mark.parametrize("run_id", ["order", None])
+def test_a_run_that_was_written_though_the_answer_was_lost_is_recognised(
+    checkout: DjangoPipeline, eager: str, monkeypatch: pytest.MonkeyPatch, run_id: str | None
+) -> None:
+    usual, answers = RunQuerySet.enqueue, []
+
+    def enqueue(*args: Any) -> bool:
+        answers.append(usual(*args))
+        if len(answers) == 1:
+            raise OperationalError("server closed the connection unexpectedly")
+        return answers[-1]
+
+    monkeypatch.setattr(RunQuerySet, "enqueue", enqueue)
+    assert checkout.enqueue_sync({"order": 7}, run_id).result(timeout=0)["charged"] == 7
+    assert Run.objects.using(eager).count() == 1
 
 
 def test_the_policy_return_gives_what_is_there(checkout: DjangoPipeline, eager: str) -> None:

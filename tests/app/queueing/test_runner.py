@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
 from fluxio.errors import RunIDInUseError
 from fluxio.runtime.owner import own_identity
@@ -36,6 +36,22 @@ def test_a_duplicate_ticket_does_nothing(checkout: DjangoPipeline, eager: str) -
     assert execute("order") is Executed.DONE
     assert execute("order") is Executed.NOTHING
     assert len(executed) == 2
+
+
+def test_a_worker_asks_the_database_three_times_before_the_first_stage(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    queued(checkout)
+    asked: list[str] = []
+
+    def note(execute: Any, sql: str, *rest: Any) -> Any:
+        if not executed:
+            asked.append(sql.split()[0])
+        return execute(sql, *rest)
+
+    with connections[eager].execute_wrapper(note):
+        assert execute("order") is Executed.DONE
+    assert asked == ["SELECT", "UPDATE", "SELECT"]
 
 
 def test_a_redelivered_ticket_of_a_failed_run_does_not_try_again(
