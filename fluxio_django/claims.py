@@ -71,7 +71,7 @@ class Admission:
         record = self._opening.known
         if record is None or record.status is RunStatus.RUNNING:
             return None
-        return SeenRun(pk=None, held=False, record=record)
+        return SeenRun(pk=0, held=False, record=record)
 
     @property
     def was_asked(self) -> bool:

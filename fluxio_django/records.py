@@ -38,10 +38,10 @@ _CREATED = ROW_COLUMNS.index("created_at")
 class SeenRun:
     """A run as a query found it. `held` says that its lease had not expired, by the database.
 
-    `pk` is None where nothing but the record is known.
+    `pk` is 0 where nothing but the record is known.
     """
 
-    pk: int | None
+    pk: int
     held: bool
     record: RunRecord
 

@@ -13,6 +13,7 @@ from example_project.cluster.surroundings import surroundings
 
 _SECONDS_BETWEEN_KILLS = 2
 _LONGEST_SECONDS = 600
+_LONGEST_STANDSTILL = 120
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def _perform(runs: int, folder: Path) -> list[str]:
     with Crew(settings.DATA_DIR / "cluster.log") as crew:
         print(f"web:      http://127.0.0.1:{crew.port}/\n", flush=True)
         began = time.monotonic()
-        next_one = done = 0
+        next_one = done = moved = 0
         for second in range(_LONGEST_SECONDS):
             # Somewhat more than is done in a second, so that something waits all the time.
             due = min(work.orders, next_one + max(1, runs // 20))
@@ -58,18 +59,29 @@ def _perform(runs: int, folder: Path) -> list[str]:
             next_one = due
             if done and second % _SECONDS_BETWEEN_KILLS == 0:
                 crew.kill_one()
+            crew.see_to_worker()
+            before = done
             is_open, done = _tell(second, crew)
+            moved = second if done != before else moved
             if next_one == work.orders and not is_open:
                 break
+            if second - moved >= _LONGEST_STANDSTILL:
+                print(f"\nNo run has ended for {_LONGEST_STANDSTILL} s, so this ends here.")
+                break
             time.sleep(max(0.0, began + second + 1 - time.monotonic()))
+        else:
+            print(f"\nThere is work left after {_LONGEST_SECONDS} s, so this ends here.")
     print(f"\nKilled on the way: {_listed(crew.killed)}.")
+    if crew.replaced:
+        print(f"Workers that had lost all their processes and were replaced: {crew.replaced}.")
     print(f"In the books: {entries(work)}.")
     found = faults(work, product)
     try:
         call_command("fluxio_verify")
     except CommandError as problem:
         found.append(str(problem))
-    print("Nothing was lost, and nothing was done twice." if not found else "", flush=True)
+    told = f"What the processes said is in {crew.log}."
+    print(told if found else "Nothing was lost, and nothing was done twice.", flush=True)
     return found
 
 

@@ -5,6 +5,8 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -14,17 +16,24 @@ from urllib.request import urlopen
 from example_project.cluster.surroundings import free_port, wait_until_answering
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST_WITHOUT_PROCESSES = 30.0
+"""Seconds a worker may take to start its processes, or to replace those that were killed."""
 
 
 class Crew:
     """Starts them, starts anew whatever has died, and kills them all in the end.
 
     `killed` counts what was killed on the way: processes of the worker, and whole workers.
+    `replaced` counts the workers that were alive and had no processes any more.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.port = free_port()
         self.killed = {"processes": 0, "workers": 0}
+        self.replaced = 0
+        self.log = log
+        self._clock = clock
+        self._seen_at_work = clock()
         self._file = log.open("wb")
         self._crew: dict[str, subprocess.Popen[bytes]] = {}
         self._groups: list[int] = []
@@ -48,6 +57,18 @@ class Crew:
         for name, words in self._commands().items():
             if name not in self._crew or self._crew[name].poll() is not None:
                 self._crew[name] = self._start(*words)
+
+    def see_to_worker(self) -> None:
+        """Replace a worker that has been without processes for too long: it executes nothing."""
+        now = self._clock()
+        if self._children():
+            self._seen_at_work = now
+        elif now - self._seen_at_work > LONGEST_WITHOUT_PROCESSES:
+            self._crew["worker"].kill()
+            self._crew["worker"].wait()
+            self.replaced += 1
+            self._seen_at_work = now
+            self.keep_up()
 
     def kill_one(self) -> None:
         """SIGKILL a process that executes runs, every fourth time the worker it belongs to."""

@@ -23,6 +23,11 @@ _EXTRAS = {
     "celery": "fluxio_django.dispatch.celery.CeleryDispatcher",
     "tasks": "fluxio_django.dispatch.django_tasks.TasksDispatcher",
 }
+_REMEDIES = {
+    "celery": "pip install 'fluxio-django[celery]'",
+    "tasks": "pip install 'Django>=6.0', which has tasks of its own; until then choose 'inline' or "
+    "'celery'.",
+}
 
 
 @dataclass(slots=True)
@@ -85,8 +90,7 @@ def dispatcher_named(name: str) -> Dispatcher:
     except ImportError as problem:
         raise ConfigurationError(
             f"FLUXIO['DISPATCHER'] is {name!r}, which needs what is not installed: {problem}. "
-            "Install it with: pip install 'fluxio-django[celery]', or Django 6.0 or newer for "
-            "'tasks'."
+            f"Install it with: {_REMEDIES[name]}"
         ) from problem
     return made
 

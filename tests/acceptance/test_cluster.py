@@ -2,15 +2,19 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import redis
 from django.db.models import F
 
 from example_project.cluster.books import faults
+from example_project.cluster.crew import LONGEST_WITHOUT_PROCESSES, Crew
 from example_project.cluster.work import ROWS, Work
 from example_project.imports.models import LedgerEntry
 from example_project.orders.models import Payment, Product
@@ -42,6 +46,63 @@ def test_the_cluster_loses_nothing_does_nothing_twice_and_stops_what_it_started(
     (port,) = re.findall(r"web: +http://127.0.0.1:(\d+)/", ended.stdout)
     listening = Path("/proc/net/tcp").read_text()
     assert f":{int(port):04X} 00000000:0000 0A" not in listening
+
+
+@pytest.mark.soak
+@pytest.mark.redis
+@pytest.mark.timeout(0)
+def test_a_cluster_that_is_told_to_end_leaves_nothing_behind() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "example_project.cluster"],
+        cwd=ROOT,
+        env={**os.environ, "REDIS_URL": REDIS_URL, "DJANGO_SETTINGS_MODULE": ""},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    while "waiting" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    (name,) = re.findall(r"database: (fluxio_cluster_\w+)", said) or ["no PostgreSQL"]
+    process.send_signal(signal.SIGTERM)
+    said += process.stdout.read()
+    assert process.wait() == 1
+    assert "Stopped." in said
+    with redis.Redis.from_url(REDIS_URL) as client:
+        assert list(client.scan_iter(f"{name}*")) == []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            assert name.encode() not in entry.read_bytes(), entry
+
+
+class Childless(Crew):
+    """A crew whose worker is alive, and has no processes that would execute anything."""
+
+    def _commands(self) -> dict[str, list[str]]:
+        return {"worker": ["http.server", "0", "--bind", "127.0.0.1"]}
+
+
+def test_a_worker_that_has_lost_its_processes_is_replaced(tmp_path: Path) -> None:
+    now = [0.0]
+    crew = Childless(tmp_path / "log", clock=lambda: now[0])
+    crew.keep_up()
+    try:
+        first = crew._crew["worker"].pid
+        now[0] = LONGEST_WITHOUT_PROCESSES
+        crew.see_to_worker()
+        assert (crew.replaced, crew._crew["worker"].pid) == (0, first)
+        now[0] += 1
+        crew.see_to_worker()
+        assert crew.replaced == 1
+        assert crew._crew["worker"].pid != first
+        crew.see_to_worker()
+        assert crew.replaced == 1
+    finally:
+        crew.__exit__()
 
 
 @pytest.fixture

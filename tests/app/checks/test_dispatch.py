@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import django
 import pytest
 from celery import Celery
 from celery import current_app as project
@@ -40,6 +41,15 @@ def test_e007_what_the_dispatcher_needs_is_not_installed(
     delivery.dispatcher_named.cache_clear()
     assert "fluxio-django[celery]" in message.hint
     assert "'celery'" in message.msg
+
+
+@pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django has tasks from 6.0 on")
+def test_e007_a_django_without_tasks_of_its_own_is_refused() -> None:
+    delivery.dispatcher_named.cache_clear()
+    with override_settings(FLUXIO={"DISPATCHER": "tasks"}):
+        message = found()["fluxio.E007"]
+    assert "No module named 'django.tasks'" in message.msg
+    assert "Django>=6.0" in message.hint
 
 
 def test_a_celery_that_is_set_up_well_has_nothing_to_be_told(celery: Celery) -> None:

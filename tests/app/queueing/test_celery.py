@@ -3,17 +3,20 @@
 import json
 import socket
 from collections.abc import Iterator
+from secrets import token_hex
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery import current_app as project
+from kombu import Queue
 
 from fluxio.types import RunStatus
 from fluxio_django import recovery, tasks
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
 from tests.app.queueing.shop import executed, registered
+from tests.needs import RABBITMQ
 
 CANARY = "canary-4711-secret"
 
@@ -43,16 +46,17 @@ def checkout(celery: Celery) -> Iterator[DjangoPipeline]:
 
 def received(app: Celery, queue: str = "celery") -> list[tuple[dict[str, Any], str]]:
     """The headers and the text of all messages in a queue, which is empty then."""
-    messages = []
     with app.connection_for_read() as connection:
-        channel = connection.default_channel
-        while (message := channel.basic_get(queue)) is not None:
-            messages.append((message.headers, message.body))
-            message.ack()
+        return taken_from(connection.default_channel, queue)
+
+
+def taken_from(channel: Any, queue: str) -> list[tuple[dict[str, Any], str]]:
+    messages, bound = [], Queue(queue, channel=channel)
+    while (message := bound.get(no_ack=True)) is not None:
+        messages.append((message.headers, message.body))
     return messages
 
 
-@pytest.mark.security(14)
 def test_a_message_carries_the_id_of_the_run_and_nothing_of_its_context(
     celery: Celery, checkout: DjangoPipeline
 ) -> None:
@@ -62,6 +66,37 @@ def test_a_message_carries_the_id_of_the_run_and_nothing_of_its_context(
     assert (headers["task"], arguments, named) == (tasks.EXECUTE, ["order"], {})
     assert headers["ignore_result"] is True
     assert CANARY not in repr((headers, body, options))
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.django_db(transaction=True)
+def test_nothing_of_a_context_is_in_the_queues_of_rabbitmq_or_in_events(settings: Any) -> None:
+    settings.FLUXIO = {"DISPATCHER": "celery"}
+    before, name = project._get_current_object(), f"fluxio-test-{token_hex(6)}"
+    app = Celery("shop", broker=RABBITMQ.location, set_as_current=True)
+    app.conf.update(task_default_queue=name, task_send_sent_event=True)
+    app.conf.event_exchange = f"{name}-events"
+    # What has been sent is in its queue when the call returns.
+    app.conf.broker_transport_options = {"confirm_publish": True}
+    try:
+        with app.connection_for_read() as connection, registered() as checkout:
+            channel = connection.default_channel
+            events = app.events.Receiver(connection, node_id=name).queue(channel)
+            events.declare()
+            app.amqp.queues[name](channel).declare()
+            checkout.enqueue_sync({"order": 7, "note": CANARY}, "order")
+            ((_, event),) = taken_from(channel, events.name)
+            ((headers, body),) = taken_from(channel, name)
+            for queue in (name, events.name):
+                channel.queue_delete(queue)
+            channel.exchange_delete(app.conf.event_exchange)
+            channel.exchange_delete(name)
+    finally:
+        app.close()
+        before.set_current()
+    assert json.loads(event)["args"] == "['order']"
+    assert json.loads(body)[0] == ["order"]
+    assert CANARY not in repr((event, headers, body))
 
 
 @pytest.mark.parametrize("broker", ["redis://127.0.0.1:{}/0", "amqp://guest@127.0.0.1:{}//"])

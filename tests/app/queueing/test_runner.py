@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.test import Client
+from django.urls import reverse
 
 from fluxio.errors import RunIDInUseError
 from fluxio.runtime.owner import own_identity
@@ -15,7 +17,7 @@ from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.registry import pipelines
 from fluxio_django.runner import Executed, execute
 from fluxio_django.services import RunEndedError
-from tests.app.queueing.shop import executed
+from tests.app.queueing.shop import executed, registered
 
 LATER = 3600.0
 
@@ -97,6 +99,18 @@ def test_other_code_leaves_the_run_queued_and_says_why(
     Run.objects.using(eager).update(version=checkout.version)
     assert execute("order") is Executed.DONE
     assert the_run(eager).held_back == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_admin_says_for_which_worker_a_run_waits(admin_client: Client, settings: Any) -> None:
+    settings.FLUXIO = {"DISPATCHER": "eager"}
+    with registered() as pipeline:
+        queued(pipeline)
+        Run.objects.update(version="of tomorrow")
+        assert execute("order") is Executed.HELD_BACK
+        address = reverse("admin:fluxio_django_run_change", args=[Run.objects.get().pk])
+        shown = admin_client.get(address).content.decode()
+    assert "the run needs version of tomorrow." in shown
 
 
 def test_code_without_the_pipeline_leaves_the_run_queued_and_says_why(
