@@ -19,6 +19,8 @@ author = "The fluxio-django authors"
 copyright = "the fluxio-django authors"
 release = version = installed_version("fluxio-django")
 language = "en"
+# Quotes and dashes stand in code as often as in prose; what is typed has to be what is shown.
+smartquotes = False
 
 extensions = [
     "myst_parser",

@@ -29,16 +29,19 @@ DJANGOS_OWN = frozenset(
 )
 
 
+_CODE = re.compile(r"(`[^`]+`|--[a-z][a-z-]*|\bfluxio_[a-z_]+)")
+
+
 class FromTheCode(SphinxDirective):
     """What the directives below share: text with `code` in it, tables, code blocks."""
 
     has_content = False
 
     def paragraph(self, text: str) -> nodes.paragraph:
-        """A paragraph; what stands between backticks or in capitals with brackets is code."""
+        """A paragraph; what stands between backticks, options and our commands are code."""
         paragraph = nodes.paragraph()
-        for index, part in enumerate(re.split(r"`([^`]+)`", text)):
-            paragraph += nodes.literal(text=part) if index % 2 else nodes.Text(part)
+        for index, part in enumerate(_CODE.split(text)):
+            paragraph += nodes.literal(text=part.strip("`")) if index % 2 else nodes.Text(part)
         return paragraph
 
     def table(self, heads: Iterable[str], rows: Iterable[Iterable[nodes.Node]]) -> nodes.table:
