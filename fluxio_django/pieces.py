@@ -29,6 +29,11 @@ class Appending(NamedTuple):
     values: list[list[Any]]
 
     @property
+    def pairs(self) -> list[tuple[str, list[Any]]]:
+        """Each statement with what it takes."""
+        return list(zip(self.statements, self.values, strict=True))
+
+    @property
     def all_values(self) -> list[Any]:
         """What all statements take, one after another."""
         return [value for each in self.values for value in each]

@@ -1,8 +1,11 @@
-"""How the constant statements of the hot path are sent: PostgreSQL parses and plans each only once.
+"""How the constant statements of the hot path are sent: each is parsed and planned only once.
 
 Django binds parameters on the client, so that the server sees a new text every time, and planning
 it costs more than carrying it out. Here a statement is prepared once per connection (see
 `prepared_cursor`), unless a transaction is open, which a statement that is missing would break.
+
+SQLite's driver knows what it has prepared by its text; there, Django's own way round to it is what
+costs.
 """
 
 from __future__ import annotations
@@ -54,6 +57,52 @@ def _carried_out(
         with connection.wrap_database_errors:
             raise
     return cursor
+
+
+Work = Sequence[tuple[str, Sequence[Any]]]
+"""Statements with their parameters, in order."""
+
+
+def transact(connection: BaseDatabaseWrapper, work: Work) -> int:
+    """Carry out statements in a transaction of their own, where `can_transact`.
+
+    Gives the number of rows of the last one; where that is 0, nothing was done.
+    """
+    raw: Any = connection.connection
+    changed = 0
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, parameters in work:
+                changed = raw.execute(_with_question_marks(statement), parameters).rowcount
+            raw.execute("COMMIT" if changed else "ROLLBACK")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+    except Exception:
+        with connection.wrap_database_errors:
+            raise
+    return changed
+
+
+def can_transact(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction may be made past Django: on SQLite, where nobody listens or is in one.
+
+    Opens the connection where that is due.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        return False
+    if connection.execute_wrappers or connection.queries_logged:
+        return False
+    if connection.connection is None:
+        connection.ensure_connection()
+    return bool(connection.autocommit)
+
+
+@cache
+def _with_question_marks(statement: str) -> str:
+    return statement.replace("%s", "?").replace("%%", "%")
 
 
 def can_prepare(connection: BaseDatabaseWrapper) -> bool:

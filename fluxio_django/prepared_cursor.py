@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import repeat
+from operator import contains
 from struct import Struct
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -107,7 +109,7 @@ class PreparedCursor:
         if type(parameters[0]) is list:
             return [_array(self._written(items)) for items in parameters]
         texts = self._written(parameters)
-        if any(text is not None and b"\x00" in text for text in texts):
+        if any(map(contains, filter(None, texts), repeat(b"\x00"))):
             raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         return texts
 

@@ -18,15 +18,17 @@ from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.pieces import appending
-from fluxio_django.prepared import execute
+from fluxio_django.prepared import can_transact, execute, transact
 from fluxio_django.queues import Place, place_facts
 from fluxio_django.records import NO_NOTE, Note, SeenRun, storable
 from fluxio_django.seen import SeenRunQuerySet
 from fluxio_django.statements import (
     begin_parameters,
     fence_parameters,
+    is_step,
     renew_parameters,
     rows_parameters,
+    step_parameters,
     storable_note,
 )
 
@@ -60,6 +62,9 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
             with appending(connection, statements.append, record.run_id, rows) as added:
                 block = statements.begin_block(added.statements)
                 return _ask(connection, block, [*run, *added.all_values])
+        if can_transact(connection):
+            with appending(connection, statements.append, record.run_id, rows) as added:
+                return transact(connection, [(statements.begin, run), *added.pairs]) == 1
         with transaction.atomic(using=self.db):
             execute(connection, statements.begin, run)
             self._append(record.run_id, rows)
@@ -182,6 +187,10 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
         connection = self._connection
         if not commit.rows or connection.vendor == "postgresql":
             return self._commit_on(connection, claim, commit)
+        if can_transact(connection):
+            statements, fence = self._statements, fence_parameters(claim, commit, connection)
+            with appending(connection, statements.append, claim.run_id, commit.rows) as added:
+                return transact(connection, [*added.pairs, (statements.fence_head, fence)]) == 1
         if self._takes_blocks:
             return self._commit_block(claim, commit)
         with transaction.atomic(using=self.db):
@@ -196,6 +205,9 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
 
     def _commit_on(self, connection: BaseDatabaseWrapper, claim: Claim, commit: Commit) -> bool:
         statements = self._statements
+        if connection.vendor == "postgresql" and is_step(commit):
+            step = step_parameters(claim, commit, connection)
+            return execute(connection, statements.commit_step, step) > 0
         fence = fence_parameters(claim, commit, connection)
         if not commit.rows:
             return execute(connection, statements.fence, fence) == 1
@@ -266,7 +278,7 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
     def _append(self, run_id: str, rows: Sequence[Row]) -> None:
         connection = self._connection
         with appending(connection, self._statements.append, run_id, rows) as added:
-            for statement, values in zip(added.statements, added.values, strict=True):
+            for statement, values in added.pairs:
                 execute(connection, statement, values)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,10 +29,6 @@ ROW_FIELDS = tuple(field.name for field in fields(Row))
 
 ROW_COLUMNS = (*ROW_FIELDS, "size")
 """What is written of a row, in the order of `row_parameters`."""
-
-_row_values = attrgetter(*ROW_COLUMNS)
-_KIND = ROW_COLUMNS.index("kind")
-_CREATED = ROW_COLUMNS.index("created_at")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,17 +115,29 @@ def row_of(run_id: str, values: Sequence[Any], connection: BaseDatabaseWrapper) 
     return unlock_row(run_id, Row(**facts), project_keyring())
 
 
-def row_parameters(run_id: str, row: Row, connection: BaseDatabaseWrapper) -> list[Any]:
-    """A row's values, ready to be written (see `ROW_COLUMNS`).
+def row_parameters(
+    run_id: str,
+    row: Row,
+    connection: BaseDatabaseWrapper,
+    columns: tuple[str, ...] = ROW_COLUMNS,
+) -> list[Any]:
+    """A row's values, ready to be written.
 
     Raises:
         ConfigurationError: FLUXIO["KEYRING"] leads to no keys.
     """
     keyring = project_keyring()
-    values = list(_row_values(row if keyring is None else lock_row(run_id, row, keyring)))
-    values[_KIND] = row.kind.value
-    values[_CREATED] = parameter_of(row.created_at, connection)
+    kept = row if keyring is None else lock_row(run_id, row, keyring)
+    get, kind, created = _written(columns)
+    values = list(get(kept))
+    values[kind] = row.kind.value
+    values[created] = parameter_of(row.created_at, connection)
     return values
+
+
+@cache
+def _written(columns: tuple[str, ...]) -> tuple[Callable[[Row], tuple[Any, ...]], int, int]:
+    return attrgetter(*columns), columns.index("kind"), columns.index("created_at")
 
 
 def moment_of(value: datetime, connection: BaseDatabaseWrapper) -> datetime:

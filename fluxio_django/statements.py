@@ -57,8 +57,9 @@ class Statements:
     `{claims}` for as many conditions as there are claims.
 
     `begin` inserts a run. `append` inserts one row of a run. `fence` moves a run's record if the
-    claim still holds, `fence_head` moreover if the log ends where the commit goes on. `renew`
-    extends the leases of claims, `renew_free` of those whose run nobody has locked.
+    claim still holds, `fence_head` moreover if the log ends where the commit goes on. `commit_step`
+    is `fence_head` for a run that goes on, with the row of a step. `renew` extends the leases of
+    claims, `renew_free` of those whose run nobody has locked.
     """
 
     begin: str
@@ -67,6 +68,7 @@ class Statements:
     fence_head: str
     begin_with_rows: str
     commit_with_rows: str
+    commit_step: str
     row: str
     claim: str
     renew: str
@@ -135,6 +137,7 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
             f"WITH proof AS ({fence_head} RETURNING {key}) "
             f"{into_rows} SELECT proof.{key}, given.* {taken}"
         ),
+        commit_step=_commit_step(connection, run, checkpoint),
         row=f"({typed})",
         claim=f"({' AND '.join(_equal(connection, run, 'run_id', 'token', 'owner'))})",
         renew=_renew(connection, run),
@@ -165,6 +168,37 @@ def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
         conditions += equal("head")
     table = quote(run._meta.db_table)
     return f"UPDATE {table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}"  # noqa: S608
+
+
+_OF_RUN = {"sequence": "head", "attempt": "attempt", "ip": "ip", "version": "version"}
+"""What the row of a step has in common with its run after it."""
+_OF_STEP = tuple(name for name in ROW_COLUMNS if name not in _OF_RUN)
+
+
+def _commit_step(connection: BaseDatabaseWrapper, run: Table, checkpoint: Table) -> str:
+    """One row and a run that goes on (PostgreSQL): no value is sent twice, or that stays as it is.
+
+    Status and owner are what the token proves.
+    """
+    quote, clock = connection.ops.quote_name, clock_of(connection)
+    head, error, kind = (quote(column_of(run, name)) for name in ("head", "error", "error_type"))
+    ended, updated = (quote(column_of(run, name)) for name in ("finished_at", "updated_at"))
+    changes = [
+        *_equal(connection, run, "ip", "step", "attempt", "version"),
+        f"{quote(column_of(run, 'lease_expires_at'))} = {clock.later}",
+        f"{head} = {head} + 1, {error} = '', {kind} = '', {ended} = NULL, {updated} = {clock.now}",
+    ]
+    conditions = _equal(connection, run, *PROOF, "head")
+    shared = [quote(column_of(run, name)) for name in ("id", *_OF_RUN.values())]
+    columns = ("run", *_OF_RUN, *_OF_STEP)
+    into = ", ".join(quote(column_of(checkpoint, name)) for name in columns)
+    given = ", ".join(f"%s::{type_of(connection, checkpoint, name)}" for name in _OF_STEP)
+    return (
+        f"WITH proof AS (UPDATE {quote(run._meta.db_table)} SET {', '.join(changes)} "  # noqa: S608
+        f"WHERE {' AND '.join(conditions)} RETURNING {', '.join(shared)}) "
+        f"INSERT INTO {quote(checkpoint._meta.db_table)} ({into}) "
+        f"SELECT {', '.join(f'proof.{it}' for it in shared)}, {given} FROM proof"
+    )
 
 
 def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> str:
@@ -265,6 +299,31 @@ def fence_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapp
         return [*changes, *conditions]
     newest = commit.rows[-1]
     return [*changes, newest.sequence, newest.version, *conditions, commit.rows[0].sequence - 1]
+
+
+def is_step(commit: Commit) -> bool:
+    """Whether a commit is one that `Statements.commit_step` can make."""
+    if len(commit.rows) != 1 or commit.status is not RunStatus.RUNNING or commit.error:
+        return False
+    row = commit.rows[0]
+    return row.attempt == commit.attempt and row.ip == commit.ip
+
+
+def step_parameters(claim: Claim, commit: Commit, connection: BaseDatabaseWrapper) -> list[Any]:
+    """What `Statements.commit_step` takes."""
+    row = commit.rows[0]
+    return [
+        commit.ip,
+        commit.step,
+        commit.attempt,
+        row.version,
+        seconds_parameter(claim.lease_seconds, connection),
+        claim.run_id,
+        claim.token,
+        claim.owner,
+        row.sequence - 1,
+        *row_parameters(claim.run_id, row, connection, _OF_STEP),
+    ]
 
 
 def _error_columns(error: str) -> tuple[str, str]:

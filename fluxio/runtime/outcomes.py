@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fluxio.context import Context
 from fluxio.errors import RoutingError, StageResultError
@@ -12,8 +11,7 @@ from fluxio.nodes import Send, Stage
 from fluxio.program import Call
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Succeeded:
+class Succeeded(NamedTuple):
     """A CALL did its work: what it wrote and, for a router, the route it chose."""
 
     ip: int
@@ -23,8 +21,7 @@ class Succeeded:
     duration: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A CALL gave up with this error, after this many tries."""
 
     ip: int

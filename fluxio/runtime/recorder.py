@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fluxio.errors import RunCancelledError, StoreError
 from fluxio.passages import Force, Passage
@@ -43,8 +43,7 @@ _FIRST_CHECK_ROWS = 64
 _FIRST_CHECK_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An outcome to be recorded: with its text (see `encode_body`) and the state after it."""
 
     outcome: Outcome

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from fluxio.runtime.loopless import in_loop
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Settled(Generic[Result]):
+class Settled(NamedTuple, Generic[Result]):
     """The result of finished work, and the cancellation that was held back until it was."""
 
     result: Result
