@@ -117,7 +117,7 @@ class Executor:
             if stage.node_type is NodeType.ASYNC:
                 result = await stage.function(context)
             else:
-                result = await self._caller.call(stage.function, context)
+                result = await self._caller.call(_plainly, stage, context)
             writes, route = writes_of(call, context, checked_result(stage, result))
         except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
             spent = self._clock.monotonic() - started
@@ -200,7 +200,7 @@ class Executor:
             case NodeType.SYNC if stage.transactional:
                 work = self._transact(frame, context)
             case NodeType.SYNC:
-                work = self._caller.call(stage.function, context)
+                work = self._caller.call(_plainly, stage, context)
             case NodeType.STREAM:
                 work = self._stream(frame, context)
             case _:
@@ -228,7 +228,7 @@ class Executor:
     async def _transact(self, frame: _Frame, context: Context) -> Context | Send:
         stage = frame.call.stage
         attempt = Attempt(
-            lambda: checked_result(stage, stage.function(context)),
+            lambda: checked_result(stage, _plainly(stage, context)),
             lambda result: self._settle(frame, result),
         )
         frame.attempts.append(attempt)
@@ -272,6 +272,14 @@ def _is_bare(call: Call) -> bool:
         and stage.input_schema is None
         and stage.output_schema is None
     )
+
+
+def _plainly(stage: Stage, context: Context) -> Any:
+    """Call a plain stage; no future can carry a StopIteration, so who waits would wait for ever."""
+    try:
+        return stage.function(context)
+    except StopIteration as stop:
+        raise RuntimeError(f"Stage {stage.name!r} raised StopIteration.") from stop
 
 
 def _around(middleware: StageMiddleware, stage: Stage, handler: Next) -> Next:

@@ -27,6 +27,8 @@ from fluxio import (
     stage,
 )
 from fluxio.runtime.environment import Environment
+from fluxio.store.base import RowKind
+from tests.core.stores.toy import TransactionalStore
 
 pytestmark = pytest.mark.parametrize(
     "core_environment",
@@ -431,3 +433,20 @@ async def test_a_stream_stage_yields_chunks_only(wrong: Any) -> None:
 
     with pytest.raises(StageResultError, match="Yield chunks"):
         await Pipeline([tokens]).invoke({})
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("options", [{}, {"timeout": 20}, {"transactional": True}])
+@pytest.mark.parametrize("branched", [False, True])
+async def test_a_plain_stage_that_runs_out_of_an_iterator_fails_and_hangs_nobody(
+    options: dict[str, Any], branched: bool
+) -> None:
+    @stage(version="1", **options)
+    def first(ctx: Context) -> Context:
+        return ctx.set("first", next(iter(ctx["found"])))
+
+    nodes = [Parallel([first])] if branched else [first]
+    async with Pipeline(nodes, durable=True, checkpoint_store=TransactionalStore()) as pipeline:
+        with pytest.raises(RuntimeError, match="'first' raised StopIteration"):
+            await pipeline.invoke({"found": []}, run_id="r")
+        assert (await pipeline.history("r"))[-1].kind is RowKind.ERROR
