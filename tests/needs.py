@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 # The drivers are imported where they are used: one that is not installed is an unmet need as well,
@@ -116,6 +117,12 @@ def find_program(path: str) -> None:
         raise FileNotFoundError(path)
 
 
+def find_file(path: str) -> None:
+    """Make sure that a file is there."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing: make .axe/axe.min.js")
+
+
 POSTGRESQL = Need(
     marker="postgresql",
     location=os.environ.get(
@@ -144,4 +151,12 @@ BROWSER = Need(
     use=find_program,
 )
 
-NEEDS = {need.marker: need for need in (POSTGRESQL, MARIADB, REDIS, RABBITMQ, BROWSER)}
+AXE = Need(
+    marker="axe",
+    location=os.environ.get(
+        "FLUXIO_TEST_AXE", str(Path(__file__).resolve().parents[1] / ".axe" / "axe.min.js")
+    ),
+    use=find_file,
+)
+
+NEEDS = {need.marker: need for need in (POSTGRESQL, MARIADB, REDIS, RABBITMQ, BROWSER, AXE)}

@@ -24,6 +24,22 @@ FLAGS = [
 
 OpenTab = Callable[..., Tab]
 
+on_both_databases = pytest.mark.parametrize(
+    "alias",
+    [
+        "default",
+        pytest.param(
+            "postgres",
+            marks=[
+                pytest.mark.postgresql,
+                pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
+            ],
+        ),
+    ],
+    indirect=True,
+)
+"""People and their sessions live in SQLite either way; runs in SQLite or in PostgreSQL."""
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[tuple[ThreadPoolExecutor, Any]]:
@@ -49,17 +65,24 @@ def live_server(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def shop(transactional_db: None) -> Iterator[Shop]:
+def alias(request: pytest.FixtureRequest) -> str:
+    """The database that runs live in; see `on_both_databases`."""
+    alias: str = getattr(request, "param", "default")
+    return alias
+
+
+@pytest.fixture
+def shop(alias: str, settings: Any, transactional_db: None) -> Iterator[Shop]:
+    settings.FLUXIO = {"DISPATCHER": "eager", "DATABASE": alias}
     with open_shop() as opened:
         yield opened
 
 
 @pytest.fixture
 def tab(
-    chromium: tuple[ThreadPoolExecutor, Any], settings: Any, live_server: Any, shop: Shop
+    chromium: tuple[ThreadPoolExecutor, Any], live_server: Any, shop: Shop
 ) -> Iterator[OpenTab]:
     """Open a tab for a superuser; at the end nothing may have gone wrong in it."""
-    settings.FLUXIO = {"DISPATCHER": "eager"}
     thread, browser = chromium
     opened: list[Tab] = []
 

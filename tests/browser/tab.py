@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from playwright.sync_api import Browser, Page
@@ -39,6 +39,11 @@ class Tab:
         """Do something with the page, in its thread."""
         return self.thread.submit(act, self.page).result(TIMEOUT_SECONDS)
 
+    def beside(self) -> Tab:
+        """Another tab of the same person."""
+        page = self.do(lambda page: page.context.new_page())
+        return _watched(replace(self, page=page))
+
     def visit(self, path: str) -> None:
         """Open an address of the site."""
         answer = self.do(lambda page: page.goto(self.address + path))
@@ -72,7 +77,12 @@ def open_tab(
         context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         return context.new_page()
 
-    tab = Tab(thread=thread, page=thread.submit(open_page).result(TIMEOUT_SECONDS), address=address)
+    page = thread.submit(open_page).result(TIMEOUT_SECONDS)
+    return _watched(Tab(thread=thread, page=page, address=address))
+
+
+def _watched(tab: Tab) -> Tab:
+    """The tab, of which every trouble is noted from now on."""
 
     def listen(page: Page) -> None:
         def dialog(event: Any) -> None:
