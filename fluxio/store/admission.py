@@ -9,6 +9,9 @@ from fluxio.errors import (
     RunIDInUseError,
 )
 from fluxio.store.base import Opening, OpenMode, RunRecord
+from fluxio.types import RunStatus
+
+_UNFINISHED = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.DEAD})
 
 
 def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -> None:
@@ -19,7 +22,8 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
     Raises:
         NoCheckpointError: TAKE of an unknown run.
         ForeignRunError: the run belongs to another pipeline.
-        RunIDInUseError: somebody executes it, or CREATE found it there.
+        RunIDInUseError: somebody executes it, CREATE found it there, or it has failed, been
+            cancelled or given up since the caller saw it open: that is not his to undo.
         CheckpointVersionError: TAKE of a run that other code recorded.
     """
     if record is None:
@@ -32,6 +36,9 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
         raise run_in_use(record)
     if opening.mode is OpenMode.CREATE:
         raise run_exists(record)
+    known = opening.known
+    if known is not None and known.status.is_open and record.status in _UNFINISHED:
+        raise run_has_ended(record)
     if opening.mode is OpenMode.TAKE and record.version not in (opening.version, opening.carries):
         raise version_changed(record, opening.version, ())
 
@@ -73,6 +80,17 @@ def run_exists(record: RunRecord) -> RunIDInUseError:
     """The error for an id that is taken, though nobody executes the run."""
     return RunIDInUseError(
         f"Run {record.run_id!r} exists already ({record.status}). Resume it, or use another id.",
+        run_id=record.run_id,
+        owner=record.owner,
+        lease_expires_at=record.lease_expires_at,
+    )
+
+
+def run_has_ended(record: RunRecord) -> RunIDInUseError:
+    """The error for a run that somebody brought to its end before it could be taken."""
+    return RunIDInUseError(
+        f"Run {record.run_id!r} has ended ({record.status}) since it was looked at. Look at it "
+        "again, and resume it if it is to go on.",
         run_id=record.run_id,
         owner=record.owner,
         lease_expires_at=record.lease_expires_at,

@@ -65,6 +65,25 @@ def test_a_redelivered_ticket_of_a_failed_run_does_not_try_again(
     assert [name for name, _ in executed] == ["reserve", "charge"]
 
 
+def test_a_run_that_failed_since_a_worker_looked_at_it_is_not_executed_again(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    queued(checkout, card="refused")
+    outcomes: list[Executed] = []
+
+    def let_another_worker_win(execute_statement: Any, sql: str, *rest: Any) -> Any:
+        if not outcomes and sql.startswith("UPDATE"):
+            outcomes.append(Executed.HELD_BACK)
+            outcomes[0] = execute("order")
+        return execute_statement(sql, *rest)
+
+    with connections[eager].execute_wrapper(let_another_worker_win):
+        assert execute("order") is Executed.NOTHING
+    assert outcomes == [Executed.DONE]
+    assert [name for name, _ in executed] == ["reserve", "charge"]
+    assert the_run(eager).status == RunStatus.FAILED
+
+
 def test_a_ticket_of_an_unknown_run_is_dropped(checkout: DjangoPipeline) -> None:
     assert execute("never-heard-of") is Executed.NOTHING
 
