@@ -86,7 +86,6 @@ def findings(open_tab: Tab, *only: str) -> list[str]:
 
 
 @pytest.mark.axe
-@pytest.mark.soak
 @pytest.mark.security(8)
 @pytest.mark.timeout(900)
 def test_axe_finds_nothing_serious_on_any_page_light_or_dark(
