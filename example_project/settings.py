@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import django
+
 from example_project.database_url import database_from
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -95,8 +97,13 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = DATA_DIR / "sent-mail"
+_TO_FILES = "django.core.mail.backends.filebased.EmailBackend"
+_SENT_MAIL = DATA_DIR / "sent-mail"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _TO_FILES, "OPTIONS": {"file_path": _SENT_MAIL}}}
+else:
+    EMAIL_BACKEND = _TO_FILES
+    EMAIL_FILE_PATH = _SENT_MAIL
 DEFAULT_FROM_EMAIL = "shop@example.com"
 
 CSRF_FAILURE_VIEW = "fluxio_django.views.csrf_failure"

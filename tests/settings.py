@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import django
+
 from tests.needs import BROWSER, MARIADB, POSTGRESQL, RABBITMQ, REDIS, connection_settings
 
 # One name per test run keeps runs at the same time apart. The processes a test starts inherit it;
@@ -21,6 +23,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if django.VERSION >= (6, 1):  # without it, each mail is a warning there
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 # Tests sign in by the hundred; the default hasher is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -114,6 +114,10 @@ def test_scripts_get_no_words_among_their_json(
 PROGRAM = """
     import asyncio, django, os, signal, sys
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    from django.conf import settings
+    # Those of the tests are not there unless a test asks for one, and checks of models connect.
+    sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    settings.DATABASES = {"default": sqlite}
     django.setup()
     from django.core.management import execute_from_command_line
     from fluxio import Pipeline, stage
