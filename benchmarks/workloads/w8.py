@@ -94,7 +94,7 @@ class Visitor:
 
 def p95(seconds: list[float]) -> float:
     """The time that 19 of 20 visits stay below."""
-    return quantiles(seconds, n=20)[-1]
+    return quantiles(seconds, n=20, method="inclusive")[-1]
 
 
 def pages() -> dict[str, str]:
