@@ -198,8 +198,7 @@ async def read_all(journal: Journal, run_id: str, *, upto: int | None = None) ->
 
 async def read_newest(journal: Journal, run_id: str, *, upto: int | None = None) -> list[Row]:
     """The rows that make up the newest state (at or before a sequence), full row first."""
-    # Every run begins with a full row.
-    first = 0 if upto == 0 else await journal.last_full(run_id, upto=upto)
+    first = await journal.last_full(run_id, upto=upto)
     return await journal.rows(run_id, first=first, last=upto)
 
 

@@ -154,14 +154,18 @@ class Reader:
         """The values of a run's context at a moment, to be shown or compared."""
         return await self._values(run_id, at, nothing_elsewhere)
 
-    async def newest_state(self, record: RunRecord, *, upto: int) -> State:
-        """The state in which a run stands whose newest row is `upto`, to go on from."""
+    async def newest_state(self, record: RunRecord, *, head: int) -> State:
+        """The state in which a run stands whose newest row is `head`, to go on from.
+
+        Rows behind the head are read as well: there may be none, and the store says so. Of a run
+        that has only begun, all rows are asked for instead of where its newest full one is.
+        """
 
         def find(log: Log) -> tuple[State, Contexts]:
             state = log.final_state(self.program)
             return state, _contexts(state)
 
-        return await self._load(record, find, self.fetching, upto=upto)
+        return await self._load(record, find, self.fetching, whole=head == 0)
 
     async def result(self, record: RunRecord) -> Context:
         """The newest context of a run, needing no program."""

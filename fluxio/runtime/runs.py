@@ -264,7 +264,7 @@ class Runs:
     async def _state_under(self, claim: Claim, record: RunRecord) -> State:
         """The newest state, read after the claim; a damaged run is handed back untouched."""
         try:
-            return await self.reader.newest_state(record, upto=claim.head)
+            return await self.reader.newest_state(record, head=claim.head)
         except BaseException as problem:
             await self._claims.give_back(claim, problem)
             raise
