@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
 from django.db import Error, models, transaction
 
 from fluxio_django.links import homes
@@ -25,10 +26,8 @@ class SubjectKey(GenericForeignKey):
         key = getattr(instance, self.fk_field)
         kind = getattr(instance, f"{self.ct_field}_id")
         known = self.get_cached_value(instance, default=None)
-        if known is not None and str(known.pk) == key:
-            of_kind = self.get_content_type(obj=known, using=instance._state.db).pk == kind
-            if of_kind:
-                return known
+        if known is not None and str(known.pk) == key and self._kind(known, instance) == kind:
+            return known
         if kind is None or key == "":
             return None
         content_type = self.get_content_type(id=kind, using=instance._state.db)
@@ -36,6 +35,11 @@ class SubjectKey(GenericForeignKey):
         found = None if model is None else _find(model, key, instance._state.db)
         self.set_cached_value(instance, found)
         return found
+
+    def _kind(self, known: models.Model, run: models.Model) -> Any:
+        """The key of the content type of an instance, in the database of the run."""
+        kinds = ContentType.objects.db_manager(run._state.db)
+        return kinds.get_for_model(known, for_concrete_model=self.for_concrete_model).pk
 
 
 def _find(model: type[models.Model], key: str, beside: str) -> models.Model | None:
