@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, InterfaceError, connections, models
 from django.db.migrations.loader import MigrationLoader
@@ -22,7 +22,12 @@ from fluxio_django.conf import settings
 from fluxio_django.queues import AT_GATE, AVAILABLE, LAPSED
 from fluxio_django.tables import Tables
 
+if TYPE_CHECKING:
+    from fluxio_django.models import Run
+    from fluxio_django.querysets import RunQuerySet
+
 _APP = "fluxio_django"
+_LAPSED = Count("pk", filter=LAPSED)
 _MOST_LOOKED_AT = 10_000
 """Of a longer queue the runs that were created first are looked at, so that a probe stays cheap."""
 
@@ -54,10 +59,9 @@ def examine(tables: Tables) -> Health:
 
 def _runs(tables: Tables) -> Health:
     patience = settings().health_wait_seconds
-    wait = _oldest_wait(tables)
-    running = tables.runs.filter(status=RunStatus.RUNNING.value).order_by()
+    wait = oldest_wait(tables)
     late = Q(lease_expires_at__lte=DatabaseTime(-patience))
-    found = running.aggregate(lapsed=Count("pk", filter=LAPSED), late=Count("pk", filter=late))
+    found = _running(tables).aggregate(lapsed=_LAPSED, late=Count("pk", filter=late))
     problems = []
     if wait is not None and wait > patience:
         problems.append(f"A run has waited for a worker for {wait:.0f} s.")
@@ -69,7 +73,13 @@ def _runs(tables: Tables) -> Health:
     return Health(problems=tuple(problems), oldest_wait=wait, lapsed_runs=found["lapsed"])
 
 
-def _oldest_wait(tables: Tables) -> float | None:
+def lapsed_runs(tables: Tables) -> int:
+    """How many runs have no worker any more; see `Health.lapsed_runs`. One query."""
+    return int(_running(tables).aggregate(lapsed=_LAPSED)["lapsed"])
+
+
+def oldest_wait(tables: Tables) -> float | None:
+    """How long the run has waited that waits longest; see `Health.oldest_wait`. Two queries."""
     paused = list(tables.queues.paused_states())
     queued = tables.runs.filter(status=RunStatus.QUEUED.value)
     first = queued.order_by("created_at", "pk")[:_MOST_LOOKED_AT]
@@ -79,6 +89,10 @@ def _oldest_wait(tables: Tables) -> float | None:
     if oldest is None:
         return None
     return max(0.0, (timezone.now() - oldest).total_seconds())
+
+
+def _running(tables: Tables) -> RunQuerySet[Run]:
+    return tables.runs.filter(status=RunStatus.RUNNING.value).order_by()
 
 
 def _is_migrated(tables: Tables) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from django.db import connections
 
 from fluxio.types import RunStatus
-from fluxio_django import services
-from fluxio_django.tables import let_go
+from fluxio_django import health, services
+from fluxio_django.conf import settings
+from fluxio_django.tables import Tables, let_go
 
 _missing: ImportError | None = None
 try:
@@ -60,15 +61,11 @@ def _runs() -> Iterator[Observation]:
 
 
 def _wait() -> Iterator[Observation]:
-    found = services.health()
-    if found.lapsed_runs is not None:  # else the database did not say
-        yield Observation(found.oldest_wait or 0.0)
+    yield Observation(health.oldest_wait(Tables(settings().database)) or 0.0)
 
 
 def _lapsed() -> Iterator[Observation]:
-    found = services.health().lapsed_runs
-    if found is not None:
-        yield Observation(found)
+    yield Observation(health.lapsed_runs(Tables(settings().database)))
 
 
 def _reading(
