@@ -29,8 +29,7 @@ class RunColumns:
     @admin.display(description=_("status"))
     def state(self, run: Run) -> str:
         """The status as a badge."""
-        badge = badge_of(run)
-        return format_html('<span class="fluxio-badge {}">{}</span>', badge.tone, badge.text)
+        return badge_of(run).html()
 
     @admin.display(description=_("pipeline"))
     def pipeline_name(self, run: Run) -> str:

@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from fluxio_django.checks.asking import answer_of, database_of_runs
 from fluxio_django.checks.ids import CheckID
-from fluxio_django.conf import settings
 
 
 def check_commits(
     app_configs: object, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     """Commits that a crash can undo; SQLite whose readers and writers collide."""
-    alias = settings().database
-    if alias not in (databases or ()) or alias not in connections:
+    connection = database_of_runs(databases)
+    if connection is None:
         return []
-    connection = connections[alias]
     found = [_unsafe_commits(connection), _colliding_sqlite(connection)]
     return [message for message in found if message is not None]
 
@@ -49,7 +47,7 @@ def _unsafe_commits(connection: BaseDatabaseWrapper) -> CheckMessage | None:
     if connection.vendor not in _SAFE_COMMITS:
         return None
     query, safe, remedy = _SAFE_COMMITS[connection.vendor]
-    if answer_of(connection, query) in safe:
+    if str(answer_of(connection, query)).lower() in safe:
         return None
     return CheckID.UNSAFE_COMMITS.message(
         f"Database {connection.alias!r} reports commits as done before they are on disk; after a "
@@ -59,17 +57,12 @@ def _unsafe_commits(connection: BaseDatabaseWrapper) -> CheckMessage | None:
 
 
 def _colliding_sqlite(connection: BaseDatabaseWrapper) -> CheckMessage | None:
-    if connection.vendor != "sqlite" or answer_of(connection, "PRAGMA journal_mode") != "delete":
+    if connection.vendor != "sqlite":
+        return None
+    if str(answer_of(connection, "PRAGMA journal_mode")).lower() != "delete":
         return None
     return CheckID.COLLIDING_SQLITE.message(
         f"SQLite database {connection.alias!r} is in rollback-journal mode: readers and writers "
         "block each other.",
         hint="Put 'init_command': 'PRAGMA journal_mode=WAL' into its OPTIONS.",
     )
-
-
-def answer_of(connection: BaseDatabaseWrapper, query: str) -> str:
-    """The single value that a constant query gives, in lower case."""
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return str(cursor.fetchone()[0]).lower()

@@ -7,15 +7,15 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from fluxio.errors import ConfigurationError, StoreError
 from fluxio.store.base import CheckpointStore
+from fluxio_django.checks.asking import answer_of, database_of_runs
 from fluxio_django.checks.ids import CheckID
 from fluxio_django.checks.pipelines import built
-from fluxio_django.conf import default_store, settings
+from fluxio_django.conf import default_store
 from fluxio_django.fields import ExactCharField, exact_collation
 
 _APP = "fluxio_django"
@@ -25,10 +25,9 @@ def check_servers(
     app_configs: object, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     """Migrations that were not applied; columns that take 'A' for 'a'; a Redis that forgets."""
-    alias = settings().database
-    if alias not in (databases or ()) or alias not in connections:
+    connection = database_of_runs(databases)
+    if connection is None:
         return []
-    connection = connections[alias]
     found = [_unmigrated(connection), _loose_collation(connection), _forgetful_redis()]
     return [message for message in found if message is not None]
 
@@ -72,9 +71,7 @@ def _loose_collation(connection: BaseDatabaseWrapper) -> CheckMessage | None:
 
 
 def _differs(connection: BaseDatabaseWrapper, table: str, column: str, exact: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(_COLLATIONS, [table, column, exact])
-        return bool(cursor.fetchone()[0])
+    return answer_of(connection, _COLLATIONS, table, column, exact) != "0"
 
 
 def _forgetful_redis() -> CheckMessage | None:
