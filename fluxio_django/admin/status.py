@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from fluxio.runtime.owner import is_provably_dead
@@ -32,7 +31,7 @@ class Badge:
     text: str
     tone: Tone
 
-    def html(self) -> SafeString:
+    def html(self) -> str:
         """The badge as it stands in a column of a list."""
         return format_html('<span class="fluxio-badge {}">{}</span>', self.tone, self.text)
 

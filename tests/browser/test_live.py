@@ -96,7 +96,6 @@ def test_without_a_script_the_page_says_how_to_follow(tab: OpenTab, busy: Run) -
 
 def test_a_server_that_is_gone_for_a_moment_is_asked_again(tab: OpenTab, busy: Run) -> None:
     open_tab = tab()
-    open_tab.visit(page_of(busy))
     down = {"left": 3}
 
     def flaky(route: object) -> None:
@@ -107,6 +106,7 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again(tab: OpenTab, busy: R
             route.continue_()  # type: ignore[attr-defined]
 
     open_tab.do(lambda page: page.route("**/pulse/**", flaky))
+    open_tab.visit(page_of(busy))
     finish()
     open_tab.do(lambda page: page.wait_for_selector(".fluxio-badge.good"))
     assert down["left"] < 0

@@ -237,6 +237,7 @@ async def until_true(reached: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.django_db
 def test_too_many_streams_are_refused(
     story: Story, registered: DjangoPipeline, settings: Any
 ) -> None:

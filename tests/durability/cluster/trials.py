@@ -17,6 +17,7 @@ from django.db import connection, connections, transaction
 from fluxio.errors import RunIDInUseError
 from fluxio.types import RunStatus
 from fluxio_django import pipelines, recovery, services
+from fluxio_django.conf import settings
 from fluxio_django.dispatch import delivery
 from fluxio_django.management.commands.fluxio_verify import _accounts
 from fluxio_django.models import Run
@@ -248,7 +249,7 @@ def vanishing(site: Site, count: int) -> Found:
 
 def poison(site: Site, count: int, name: str = "poison") -> Found:
     """Runs that kill whoever executes them: each ends as dead after exactly so many takeovers."""
-    limit = services.settings().max_takeovers
+    limit = settings().max_takeovers
     for number in range(count):
         pipelines[f"cluster.{name}"].enqueue_sync({"note": CANARY}, f"{name}-{number}")
     with site.crew() as crew:
