@@ -283,6 +283,7 @@ class Pipeline(Nestable):
 
         Raises:
             NoCheckpointError: no such run or moment.
+            TypeError: a moment is none of these.
         """
         return await self._runs().reader.diff((a, at_a), (b, at_b))
 
@@ -300,6 +301,7 @@ class Pipeline(Nestable):
 
         Raises:
             NoCheckpointError: no such run or moment.
+            TypeError: `at` is none.
         """
         return await self._runs().reader.state(run_id, at)
 

@@ -7,8 +7,10 @@ packet above its `max_allowed_packet`, 16 MB by default, and hangs up on whoever
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import Error
 
 from fluxio.store.base import Row
 from fluxio_django.records import ROW_COLUMNS, row_parameters
@@ -44,19 +46,35 @@ def appending(
     connection: BaseDatabaseWrapper, statement: str, run_id: str, rows: Sequence[Row]
 ) -> Iterator[Appending]:
     """The insertion of rows by `statement`; what is large has been sent while the block lasts."""
-    appended, sent = Appending([], []), 0
-    for row in rows:
-        values, text = row_parameters(run_id, row, connection), statement
-        if connection.vendor == "mysql" and len(values[_PAYLOAD]) > AT_ONCE:
-            name, sent = f"@fluxio_payload_{sent}", sent + 1
-            _send(connection, name, values.pop(_PAYLOAD))
-            *before, last = text.split("%s", _PAYLOAD + 1)
-            text = f"{'%s'.join(before)}{name}{last}"
-        appended.statements.append(text)
-        appended.values.append([*values, run_id])
-    yield appended
-    for number in range(sent):
-        _ask(connection, f"SET @fluxio_payload_{number} = NULL")
+    appended = Appending([], [])
+    sent: list[str] = []
+    try:
+        for row in rows:
+            values, text = row_parameters(run_id, row, connection), statement
+            if connection.vendor == "mysql" and len(values[_PAYLOAD]) > AT_ONCE:
+                sent.append(f"@fluxio_payload_{len(sent)}")
+                _send(connection, sent[-1], values.pop(_PAYLOAD))
+                *before, last = text.split("%s", _PAYLOAD + 1)
+                text = f"{'%s'.join(before)}{sent[-1]}{last}"
+            appended.statements.append(text)
+            appended.values.append([*values, run_id])
+        yield appended
+    finally:
+        if sent:
+            _forget(connection, sent)
+
+
+def _forget(connection: BaseDatabaseWrapper, names: Sequence[str]) -> None:
+    """Free the memory that the server has given to these variables of the session.
+
+    It is asked past Django, which sends nothing in a transaction that can only be rolled back. A
+    session that is gone has taken its variables with it.
+    """
+    session: Any = connection.connection
+    if session is None:
+        return
+    with suppress(Error), connection.wrap_database_errors, session.cursor() as cursor:
+        cursor.execute("SET " + ", ".join(f"{name} = NULL" for name in names))
 
 
 def _send(connection: BaseDatabaseWrapper, name: str, payload: str) -> None:

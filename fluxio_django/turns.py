@@ -53,9 +53,17 @@ def in_turn(tables: Tables, request: Request) -> Unhurried[Claim | None]:
     if queue is not None:
         queue.waiting.append((request, answer))
     else:
+        _forget_closed_loops()
         queue = _queues[place] = _Queue(tables, place, [(request, answer)])
         queue.start_turn()
     return answer
+
+
+def _forget_closed_loops() -> None:
+    """A loop that closes in the middle of a turn never hears of its end."""
+    for place in list(_queues):
+        if place[0].is_closed():
+            _queues.pop(place, None)
 
 
 _Waiting = tuple[Request, Unhurried[Claim | None]]

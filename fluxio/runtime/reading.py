@@ -49,6 +49,7 @@ class Reader:
 
         Raises:
             NoCheckpointError: no such run or moment.
+            TypeError: `at` is none of the kinds of a moment.
             CorruptCheckpointError: a row is damaged.
         """
         return Context.create(await self._values(run_id, at, self.fetching))
@@ -174,6 +175,11 @@ class Reader:
     async def _values(
         self, run_id: str, at: Moment, fetching: Callable[[], AbstractContextManager[Fetch]]
     ) -> dict[str, Any]:
+        if isinstance(at, bool) or not isinstance(at, int | str | None):
+            raise TypeError(
+                f"{at!r} is no moment of a run. Give the number of a row, the key of a step, or "
+                "None for the newest state."
+            )
         record = await self.record(run_id)
         if isinstance(at, str):
             step = self.program.call(at).key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from fluxio.runtime.driver import ChunkSink
@@ -44,13 +44,25 @@ async def stream_chunks(
         await run
     finally:
         reading = False
-        await _end(waiting)
-        await _end(run)
+        await _end([task for task in (waiting, run) if task is not None])
 
 
-async def _end(task: asyncio.Future[Any] | None) -> None:
-    if task is not None and not task.done():
-        task.cancel()
-        await asyncio.wait({task})
-    if task is not None and not task.cancelled():
-        task.exception()
+async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel tasks and wait until they have ended, even where the waiting is cancelled as well.
+
+    Raises:
+        CancelledError: the waiting was cancelled, and each time the tasks once more.
+    """
+    interruption: asyncio.CancelledError | None = None
+    while lasting := [task for task in tasks if not task.done()]:
+        for task in lasting:
+            task.cancel()
+        try:
+            await asyncio.wait(lasting)
+        except asyncio.CancelledError as again:
+            interruption = again
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # whoever left has no use for it
+    if interruption is not None:
+        raise interruption

@@ -361,6 +361,25 @@ def test_large_rows_are_kept_whatever_they_are_made_of(
     journal.commit_blocking(claim, commit(row(4)))
 
 
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+@pytest.mark.parametrize("together", [True, False], ids=["a transaction", "alone"])
+def test_nothing_of_a_large_row_that_was_refused_stays_in_the_session(together: bool) -> None:
+    journal = DjangoStore("mariadb").journal()
+    claim = journal.open_blocking(opening("large"))
+    journal.commit_blocking(claim, commit(row(1)))
+    twice = row(1, payload="x" * 3_000_000)
+    with (
+        transaction.atomic(using="mariadb") if together else nullcontext(),
+        pytest.raises(StoreError, match="row"),
+    ):
+        journal.commit_blocking(claim, commit(row(0), twice))
+    with connections["mariadb"].cursor() as cursor:
+        cursor.execute("SELECT @fluxio_payload_0")
+        assert cursor.fetchone() == (None,)
+    journal.commit_blocking(claim, commit(row(2)))
+
+
 def test_a_name_that_fits_no_column_is_a_store_error(journal: DjangoJournal, database: str) -> None:
     if database == "default":
         pytest.skip("SQLite takes texts of any length")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import get_ident
+from threading import Event, get_ident
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from django.db import OperationalError, connections, transaction
 from fluxio.errors import FluxioError, LeaseLostError, RunIDInUseError, StoreError
 from fluxio.store.base import Claim, Commit
 from fluxio.testing.conformance.samples import HEIR, commit, opening, row
-from fluxio_django import DjangoStore
+from fluxio_django import DjangoStore, turns
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Run
@@ -263,3 +263,27 @@ def test_a_turn_is_taken_where_hops_lead() -> None:
     for work in (in_place, in_request):
         here, turned = asyncio.run(work())
         assert here == turned != get_ident()
+
+
+def test_a_loop_that_closes_while_its_turn_is_under_way_leaves_nothing_behind() -> None:
+    began, goes_on, ended = Event(), Event(), Event()
+    nothing: Any = None
+
+    def check() -> None:
+        began.set()
+        goes_on.wait()
+        ended.set()
+        raise StoreError("nothing is asked of the database")
+
+    async def ask() -> None:
+        await on_thread_of_turn()  # the executor of the loop is made by this one
+        in_turn(Tables("default"), Request("left", nothing, check))
+        await asyncio.to_thread(began.wait)
+
+    closed = asyncio.new_event_loop()
+    closed.run_until_complete(ask())
+    closed.close()
+    goes_on.set()
+    ended.wait()
+    assert asyncio.run(in_place())
+    assert turns._queues == {}

@@ -47,6 +47,7 @@ class CacheMiddleware(Middleware):
         key_fn: gives a text that stands for the values read, where not all of them count.
 
     Raises:
+        TypeError: `store` is no CacheStore, or `ttl` no number.
         ValueError: `ttl` is not more than 0.
     """
 
@@ -56,6 +57,12 @@ class CacheMiddleware(Middleware):
         ttl: float | None = None,
         key_fn: Callable[[Stage, Context], str] | None = None,
     ) -> None:
+        if not isinstance(store, CacheStore):
+            raise TypeError(
+                f"store is {store!r}; give an instance of CacheStore, e.g. InMemoryCache()."
+            )
+        if isinstance(ttl, bool) or not isinstance(ttl, int | float | None):
+            raise TypeError(f"ttl is a number of seconds, or None for no limit; {ttl!r} is none.")
         if ttl is not None and not ttl > 0:
             raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None for no limit.")
         self._store = store

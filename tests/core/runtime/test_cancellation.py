@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -231,6 +232,42 @@ async def test_leaving_the_stream_early_cancels_the_run_and_frees_it() -> None:
     resumed = pipeline.stream({}, run_id="r", resume=True)
     assert await anext(resumed) == 0
     await resumed.aclose()
+
+
+async def test_a_reader_that_is_cancelled_again_and_again_waits_for_the_end_of_its_run() -> None:
+    endings, cleaned = Endings(), asyncio.Event()
+
+    @stage
+    async def careful(ctx: Context) -> AsyncIterator[int]:
+        try:
+            yield 0
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                with suppress(asyncio.CancelledError):
+                    await tick(3)
+            cleaned.set()
+
+    pipeline = Pipeline([careful], callbacks=[endings], durable=True)
+    before, got = asyncio.all_tasks(), asyncio.Event()
+
+    async def read() -> None:
+        async for _ in pipeline.stream({}, run_id="r"):
+            got.set()
+
+    reader = asyncio.ensure_future(read())
+    await got.wait()
+    while not reader.done():
+        reader.cancel()
+        await tick(2)
+    assert reader.cancelled()
+    assert cleaned.is_set()
+    assert asyncio.all_tasks() == before
+    assert [event.status for event in endings.seen] == [RunStatus.CANCELLED]
+    assert pipeline.checkpoint_store is not None
+    record = await open_journal(pipeline.checkpoint_store).run("r")
+    assert record is not None
+    assert (record.owner, record.status) == (None, RunStatus.CANCELLED)
 
 
 async def test_a_failing_stream_delivers_what_was_yielded_and_then_its_error() -> None:

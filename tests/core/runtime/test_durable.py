@@ -496,6 +496,18 @@ async def test_states_are_read_at_any_recorded_moment(
         await pipeline.state("r", 99)
 
 
+@pytest.mark.parametrize("at", [1.5, True, b"a", [1]])
+async def test_what_is_no_moment_is_refused_with_what_would_be_one(
+    memory: InMemoryStore, shop: Workshop, at: Any
+) -> None:
+    pipeline = everything(shop, memory)
+    await pipeline.invoke({}, run_id="r")
+    with pytest.raises(TypeError, match=r"is no moment of a run\. Give the number of"):
+        await pipeline.state("r", at)
+    with pytest.raises(TypeError, match="is no moment of a run"):
+        await pipeline.diff("r", "r", at_b=at)
+
+
 async def test_writes_of_an_open_branch_are_not_in_the_runs_context(
     memory: InMemoryStore, shop: Workshop
 ) -> None:

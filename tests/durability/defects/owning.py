@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fluxio.runtime.environment import default_environment
 from fluxio.types import RunStatus
-from fluxio_django import claims, clock, querysets, statements
+from fluxio_django import claims, clock, querysets, statements, together
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.querysets import RunQuerySet
@@ -22,7 +22,11 @@ _BETWEEN = (
     "test_a_run_killed_between_any_two_statements_goes_on_and_repeats_nothing_recorded"
 )
 _ZOMBIES = "tests/durability/test_zombies.py"
-_FROZEN = f"{_ZOMBIES}::test_an_owner_frozen_past_its_lease_commits_nothing_any_more[default]"
+_FROZEN_ON = f"{_ZOMBIES}::test_an_owner_frozen_past_its_lease_commits_nothing_any_more"
+_FROZEN = f"{_FROZEN_ON}[default]"
+_FROZEN_IN_A_GROUP = (
+    "tests/durability/test_groups.py::test_a_frozen_owner_commits_nothing_by_way_of_a_group"
+)
 _LIVING = f"{_ZOMBIES}::test_nobody_takes_a_run_whose_owner_lives_whatever_the_clocks_say"
 _LATE_HEIR = f"{_ZOMBIES}::test_an_heir_goes_on_behind_the_row_that_was_committed_while_it_claimed"
 _TAKEOVERS = "tests/durability/test_takeovers.py::test_a_run_that_kills_its_workers"
@@ -33,16 +37,42 @@ _ONCE = f"{_OUTAGES}::test_a_statement_that_fails_once_doubles_nothing_and_fails
 @defect(_FROZEN)
 def no_fence() -> None:
     """A commit is made whoever owns the run."""
+    swap(statements, "_fence", _with_open_gate)
+    no_fence_before_a_step()
+    no_fence_before_a_group()
 
-    def open_gate(sql: str) -> str:
-        change, where, conditions = sql.partition(" WHERE ")
+
+@defect(f"{_FROZEN_ON}[postgres]")
+def no_fence_before_a_step() -> None:
+    """The statement that commits one step of a run proves nothing (PostgreSQL)."""
+    swap(statements, "_commit_step", _with_open_gate)
+
+
+@defect(_FROZEN_IN_A_GROUP)
+def no_fence_before_a_group() -> None:
+    """The statement that commits many runs at once proves nothing (PostgreSQL)."""
+
+    def make(compared: Any) -> Any:
+        def itself(connection: Any, model: Any, name: str, field: str) -> str:
+            if name not in ("token", "owner"):
+                return str(compared(connection, model, name, field))
+            quote = connection.ops.quote_name
+            return f"{quote(model._meta.db_table)}.{quote(statements.column_of(model, name))}"
+
+        return itself
+
+    swap(together, "_compared", make)
+
+
+def _with_open_gate(make: Any) -> Any:
+    """A maker of statements whose conditions on token and owner are always met."""
+
+    def open_gate(*place: Any, **named: Any) -> str:
+        change, where, conditions = make(*place, **named).partition(" WHERE ")
         conditions = re.sub(r"(\S*(?:token|owner)\S* = %s)", r"(\1 OR 1 = 1)", conditions)
-        return change + where + conditions
+        return str(change + where + conditions)
 
-    def make(fence: Any) -> Any:
-        return lambda connection, run, *, head: open_gate(fence(connection, run, head=head))
-
-    swap(statements, "_fence", make)
+    return open_gate
 
 
 @defect(f"{_BETWEEN}[default-linear]")

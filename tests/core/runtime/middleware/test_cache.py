@@ -196,6 +196,18 @@ async def test_a_time_of_nothing_is_refused() -> None:
         CacheMiddleware(InMemoryCache(), ttl=0)
 
 
+@pytest.mark.parametrize("store", [None, {}, InMemoryCache])
+def test_what_is_no_store_is_refused_before_anything_runs(store: Any) -> None:
+    with pytest.raises(TypeError, match=r"store is .*; give an instance of CacheStore"):
+        CacheMiddleware(store)
+
+
+@pytest.mark.parametrize("ttl", ["60", True])
+def test_a_lifetime_is_a_number(ttl: Any) -> None:
+    with pytest.raises(TypeError, match="ttl is a number of seconds, or None for no limit"):
+        CacheMiddleware(InMemoryCache(), ttl)
+
+
 async def test_writes_made_before_the_stage_are_neither_kept_nor_lost() -> None:
     calls = Calls(reads=["net"])
     cache = CacheMiddleware(InMemoryCache())
