@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Any, Literal, Protocol, overload
 
 from fluxio.context import Context
+from fluxio.options import check_number, check_whole_number
 
 
 class NodeType(StrEnum):
@@ -58,15 +60,13 @@ class RetryPolicy:
     retry_if: Callable[[Exception], bool] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
-            raise TypeError("max_attempts is a whole number of tries, at least 1.")
-        if self.max_attempts < 1:
-            raise ValueError(f"max_attempts is {self.max_attempts}; give at least 1.")
+        check_whole_number("max_attempts", self.max_attempts, "tries")
         if self.backoff not in ("fixed", "exponential", "jitter"):
             raise ValueError(
                 f"Unknown backoff {self.backoff!r}; choose fixed, exponential or jitter."
             )
-        if not self.base_delay >= 0:
+        check_number("base_delay", self.base_delay, "seconds")
+        if not 0 <= self.base_delay < math.inf:
             raise ValueError(f"base_delay is {self.base_delay}; give 0 or more seconds.")
         if self.retry_if is not None and not callable(self.retry_if):
             raise TypeError(
@@ -310,8 +310,7 @@ def _retry(retry: RetryPolicy | int | None) -> RetryPolicy | None:
 def _seconds(timeout: float | None) -> float | None:
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is a number of seconds; {timeout!r} is none.")
+    check_number("timeout", timeout, "seconds")
     if not timeout > 0:
         raise ValueError(f"timeout is {timeout}; give more than 0 seconds, or None for no limit.")
     return timeout

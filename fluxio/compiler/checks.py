@@ -10,6 +10,7 @@ from fluxio.context import merge_conflict
 from fluxio.errors import DeclaredConflictError
 from fluxio.nodes import ForkMode
 from fluxio.observability.base import BaseCallback
+from fluxio.options import check_whole_number
 from fluxio.store.base import CheckpointStore
 
 
@@ -75,7 +76,7 @@ def check_surroundings(
     middleware: Sequence[Any],
     callbacks: Sequence[Any],
     store: object,
-    max_workers: object,
+    max_workers: int | None,
 ) -> None:
     """Refuse what stands around the stages where it cannot do its part.
 
@@ -97,9 +98,5 @@ def check_surroundings(
             f"checkpoint_store is {store!r}; give an instance of CheckpointStore, "
             "e.g. InMemoryStore()."
         )
-    if max_workers is None:
-        return
-    if isinstance(max_workers, bool) or not isinstance(max_workers, int):
-        raise TypeError(f"max_workers is a whole number of threads; {max_workers!r} is none.")
-    if max_workers < 1:
-        raise ValueError(f"max_workers is {max_workers}; give at least 1, or None.")
+    if max_workers is not None:
+        check_whole_number("max_workers", max_workers, "threads")

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from threading import Lock
 
+from fluxio.options import check_whole_number
 from fluxio.runtime.environment import Clock, EnvironmentClock
 
 
@@ -36,12 +37,11 @@ class InMemoryCache(CacheStore):
         clock: what the lifetimes are measured with.
 
     Raises:
-        ValueError: `max_entries` is below 1.
+        TypeError, ValueError: `max_entries` is no whole number from 1 on.
     """
 
     def __init__(self, max_entries: int = 1024, *, clock: Clock | None = None) -> None:
-        if max_entries < 1:
-            raise ValueError(f"max_entries is {max_entries}; give room for at least 1 entry.")
+        check_whole_number("max_entries", max_entries, "texts")
         self._max_entries = max_entries
         self._clock = clock or EnvironmentClock()
         self._entries: OrderedDict[str, tuple[str, float | None]] = OrderedDict()

@@ -14,6 +14,7 @@ from fluxio.codec.registry import current_types
 from fluxio.context import Context
 from fluxio.errors import EncodingError, ValidationError
 from fluxio.nodes import NodeType, Send, Stage
+from fluxio.options import check_number
 from fluxio.runtime.cache import CacheStore
 from fluxio.runtime.middleware.base import Middleware
 from fluxio.runtime.schemas import validate
@@ -47,7 +48,7 @@ class CacheMiddleware(Middleware):
         key_fn: gives a text that stands for the values read, where not all of them count.
 
     Raises:
-        TypeError: `store` is no CacheStore, or `ttl` no number.
+        TypeError: an argument is of another kind than what belongs there.
         ValueError: `ttl` is not more than 0.
     """
 
@@ -61,10 +62,14 @@ class CacheMiddleware(Middleware):
             raise TypeError(
                 f"store is {store!r}; give an instance of CacheStore, e.g. InMemoryCache()."
             )
-        if isinstance(ttl, bool) or not isinstance(ttl, int | float | None):
-            raise TypeError(f"ttl is a number of seconds, or None for no limit; {ttl!r} is none.")
-        if ttl is not None and not ttl > 0:
-            raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None for no limit.")
+        if ttl is not None:
+            check_number("ttl", ttl, "seconds")
+            if not ttl > 0:
+                raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None for no limit.")
+        if key_fn is not None and not callable(key_fn):
+            raise TypeError(
+                f"key_fn takes a stage and a context and gives a str; {key_fn!r} cannot."
+            )
         self._store = store
         self._ttl = ttl
         self._key_fn = key_fn

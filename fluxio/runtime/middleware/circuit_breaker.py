@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fluxio.context import Context
 from fluxio.errors import CircuitOpenError
 from fluxio.nodes import Send, Stage
+from fluxio.options import check_number, check_whole_number
 from fluxio.runtime.environment import Clock, EnvironmentClock
 from fluxio.runtime.middleware.base import Middleware
 from fluxio.runtime.middleware.retry import PERMANENT_ERRORS
@@ -38,6 +39,7 @@ class BreakerState:
 CLOSED = BreakerState()
 
 
+@runtime_checkable
 class BreakerBackend(Protocol):
     """Where the state of breakers lives; an unknown key reads as `CLOSED`."""
 
@@ -155,12 +157,12 @@ class CircuitBreakerMiddleware(Middleware):
         clock: Clock | None = None,
         backend: BreakerBackend | None = None,
     ) -> None:
-        if isinstance(failure_threshold, bool) or not isinstance(failure_threshold, int):
-            raise TypeError("failure_threshold is a whole number of failures, at least 1.")
-        if failure_threshold < 1:
-            raise ValueError(f"failure_threshold is {failure_threshold}; give at least 1.")
+        check_whole_number("failure_threshold", failure_threshold, "failures")
+        check_number("recovery_timeout", recovery_timeout, "seconds")
         if not recovery_timeout > 0:
             raise ValueError(f"recovery_timeout is {recovery_timeout}; give more than 0 seconds.")
+        if backend is not None and not isinstance(backend, BreakerBackend):
+            raise TypeError(f"backend is {backend!r}; give what can `load` and `swap` states.")
         self._failure_threshold = failure_threshold
         self._recovery_timeout = recovery_timeout
         self._clock = clock or EnvironmentClock()

@@ -7,10 +7,11 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fluxio.context import Context
 from fluxio.nodes import Send, Stage
+from fluxio.options import check_number, check_whole_number
 from fluxio.runtime.environment import Clock, EnvironmentClock
 from fluxio.runtime.middleware.base import Middleware
 from fluxio.runtime.step import current_step
@@ -40,6 +41,7 @@ class Slot:
     after: float
 
 
+@runtime_checkable
 class RateLimitBackend(Protocol):
     """Where the lines of waiting calls live, and the clock they go by."""
 
@@ -131,14 +133,14 @@ class RateLimitMiddleware(Middleware):
         clock: Clock | None = None,
         backend: RateLimitBackend | None = None,
     ) -> None:
-        if isinstance(rps, bool) or not isinstance(rps, int | float):
-            raise TypeError(f"rps is a number of calls per second; {rps!r} is none.")
+        check_number("rps", rps, "calls per second")
         if not 0 < rps < math.inf:
             raise ValueError(f"rps is {rps}; give more than 0 calls per second.")
-        if isinstance(burst, bool) or not isinstance(burst, int):
-            raise TypeError(f"burst is a whole number of calls; {burst!r} is none.")
-        if burst < 1:
-            raise ValueError(f"burst is {burst}; give at least 1.")
+        check_whole_number("burst", burst, "calls")
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"key is a text that calls with the same limit share; {key!r} is none.")
+        if backend is not None and not isinstance(backend, RateLimitBackend):
+            raise TypeError(f"backend is {backend!r}; give what can `reserve` slots.")
         self.pace = Pace(interval=1 / rps, burst=burst)
         self._key = key
         self._clock = clock or EnvironmentClock()
@@ -147,7 +149,7 @@ class RateLimitMiddleware(Middleware):
     async def __call__(self, stage: Stage, ctx: Context, next: Next) -> Context | Send:
         """Wait for a slot and run the stage in it."""
         # No stage name has a slash in it, so two stages can never get the same key.
-        key = self._key or f"{current_step().pipeline}/{stage.name}"
+        key = self._key if self._key is not None else f"{current_step().pipeline}/{stage.name}"
         try:
             slot = await self._backend.reserve(key, self.pace)
         except Exception as error:  # noqa: BLE001 - a shared backend is a hint

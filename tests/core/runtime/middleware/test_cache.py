@@ -202,9 +202,14 @@ def test_what_is_no_store_is_refused_before_anything_runs(store: Any) -> None:
         CacheMiddleware(store)
 
 
+def test_a_key_function_can_be_called() -> None:
+    with pytest.raises(TypeError, match="key_fn takes a stage and a context"):
+        CacheMiddleware(InMemoryCache(), key_fn="n")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("ttl", ["60", True])
 def test_a_lifetime_is_a_number(ttl: Any) -> None:
-    with pytest.raises(TypeError, match="ttl is a number of seconds, or None for no limit"):
+    with pytest.raises(TypeError, match="ttl is a number of seconds"):
         CacheMiddleware(InMemoryCache(), ttl)
 
 

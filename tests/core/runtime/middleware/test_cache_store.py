@@ -56,8 +56,10 @@ async def test_a_cleared_cache_is_empty() -> None:
 
 
 def test_a_cache_without_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="give room for at least 1 entry"):
+    with pytest.raises(ValueError, match="max_entries is 0; give at least 1"):
         InMemoryCache(max_entries=0)
+    with pytest.raises(TypeError, match="a whole number of texts; None is none"):
+        InMemoryCache(max_entries=None)  # type: ignore[arg-type]
 
 
 def test_many_threads_and_loops_may_use_one_cache() -> None:

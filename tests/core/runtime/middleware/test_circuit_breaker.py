@@ -393,9 +393,11 @@ def test_many_threads_count_every_failure_and_send_one_probe() -> None:
         (lambda: CircuitBreakerMiddleware(True), TypeError, "a whole number of failures"),
         (lambda: CircuitBreakerMiddleware(5, 0), ValueError, "recovery_timeout is 0"),
         (lambda: CircuitBreakerMiddleware(5, float("nan")), ValueError, "recovery_timeout is nan"),
+        (lambda: CircuitBreakerMiddleware(5, "30"), TypeError, "'30' is none"),  # type: ignore[arg-type]
+        (lambda: CircuitBreakerMiddleware(backend={}), TypeError, "backend is {}"),  # type: ignore[arg-type]
     ],
 )
-def test_a_number_out_of_range_is_refused(
+def test_what_does_not_belong_there_is_refused(
     build: Callable[[], object], kind: type[Exception], problem: str
 ) -> None:
     with pytest.raises(kind, match=problem):

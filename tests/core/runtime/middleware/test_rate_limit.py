@@ -282,9 +282,11 @@ async def test_a_cancelled_call_stays_cancelled_when_its_slot_cannot_be_given_ba
         (lambda: RateLimitMiddleware(1, 0), ValueError, "burst is 0; give at least 1"),
         (lambda: RateLimitMiddleware(1, 1.5), TypeError, "a whole number of calls"),  # type: ignore[arg-type]
         (lambda: RateLimitMiddleware(1, True), TypeError, "a whole number of calls"),
+        (lambda: RateLimitMiddleware(1, key=5), TypeError, "5 is none"),  # type: ignore[arg-type]
+        (lambda: RateLimitMiddleware(1, backend={}), TypeError, "backend is {}"),  # type: ignore[arg-type]
     ],
 )
-def test_a_number_out_of_range_is_refused(
+def test_what_does_not_belong_there_is_refused(
     build: Callable[[], object], kind: type[Exception], problem: str
 ) -> None:
     with pytest.raises(kind, match=problem):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -253,18 +253,21 @@ async def test_the_log_names_stage_and_error_type_but_not_what_the_error_says(
 
 
 @pytest.mark.parametrize(
-    ("build", "problem"),
+    ("options", "kind", "problem"),
     [
-        (lambda: RetryMiddleware(max_attempts=0), "max_attempts is 0; give at least 1"),
-        (lambda: RetryMiddleware(backoff="linear"), "choose fixed, exponential or jitter"),  # type: ignore[arg-type]
-        (lambda: RetryMiddleware(base_delay=-1), "base_delay is -1; give 0 or more"),
+        ({"max_attempts": 0}, ValueError, "max_attempts is 0; give at least 1"),
+        ({"max_attempts": 2.5}, TypeError, "a whole number of tries"),
+        ({"backoff": "linear"}, ValueError, "choose fixed, exponential or jitter"),
+        ({"base_delay": -1}, ValueError, "base_delay is -1; give 0 or more"),
+        ({"base_delay": float("inf")}, ValueError, "base_delay is inf; give 0 or more"),
+        ({"base_delay": "1"}, TypeError, "'1' is none"),
     ],
 )
-def test_a_number_out_of_range_is_refused(
-    build: Callable[[], RetryMiddleware], problem: str
+def test_what_does_not_belong_there_is_refused(
+    options: dict[str, Any], kind: type[Exception], problem: str
 ) -> None:
-    with pytest.raises(ValueError, match=problem):
-        build()
+    with pytest.raises(kind, match=problem):
+        RetryMiddleware(**options)
 
 
 @pytest.mark.parametrize("kinds", [(asyncio.CancelledError,), (BaseException,), ("OSError",), ()])
