@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from fluxio.errors import ConfigurationError
 from fluxio.pipeline import Pipeline
-from fluxio.program import Manifest
 from fluxio.store.base import (
     Checkpoint,
     CheckpointStore,
@@ -18,11 +17,10 @@ from fluxio.store.base import (
     Journal,
     Leasing,
     Opening,
-    Row,
-    RunRecord,
     Transactions,
 )
 from fluxio.store.lone import open_journal
+from fluxio.testing.passing import PassingJournal, PassingLeasing, PassingTransactions
 from fluxio.types import RunStatus
 
 Result = TypeVar("Result")
@@ -110,34 +108,28 @@ class _MortalStore(CheckpointStore):
         return await self._store.exists(run_id)
 
 
-class _MortalJournal:
+class _MortalJournal(PassingJournal):
     def __init__(self, journal: Journal, crash: Crash) -> None:
-        self._journal = journal
+        transactions, leasing = journal.transactions, journal.leasing
+        super().__init__(
+            journal,
+            transactions=transactions and _MortalTransactions(transactions, self),
+            leasing=leasing and _MortalLeasing(leasing, crash),
+        )
         self._crash = crash
         self._next = 0
-        transactions, leasing = journal.transactions, journal.leasing
-        self._transactions = _MortalTransactions(transactions, self) if transactions else None
-        self._leasing = _MortalLeasing(leasing, crash) if leasing else None
 
     @property
-    def snapshots_only(self) -> bool:
-        return self._journal.snapshots_only
-
-    @property
-    def transactions(self) -> Transactions | None:
-        return self._transactions
-
-    @property
-    def leasing(self) -> Leasing | None:
-        return self._leasing
+    def behind(self) -> Journal:
+        self.live()
+        return super().behind
 
     async def open(self, opening: Opening) -> Claim:
         if opening.start is None:
-            self.live()
-            return await self._journal.open(opening)
+            return await super().open(opening)
         if self.dies_before():
             raise self.died()
-        claim = await self._journal.open(opening)
+        claim = await super().open(opening)
         await self.survive(claim)
         return claim
 
@@ -145,27 +137,8 @@ class _MortalJournal:
         if self.dies_before():
             await self.let_go(claim)
             raise self.died()
-        await self._journal.commit(claim, commit)
+        await super().commit(claim, commit)
         await self.survive(claim)
-
-    def release(self, claim: Claim) -> None:
-        self._journal.release(claim)
-
-    async def run(self, run_id: str) -> RunRecord | None:
-        self.live()
-        return await self._journal.run(run_id)
-
-    async def rows(self, run_id: str, *, first: int = 0, last: int | None = None) -> list[Row]:
-        self.live()
-        return await self._journal.rows(run_id, first=first, last=last)
-
-    async def last_full(self, run_id: str, *, upto: int | None = None) -> int:
-        self.live()
-        return await self._journal.last_full(run_id, upto=upto)
-
-    async def manifest(self, pipeline: str, version: str) -> Manifest | None:
-        self.live()
-        return await self._journal.manifest(pipeline, version)
 
     # --- when to die
 
@@ -194,9 +167,9 @@ class _MortalJournal:
 
     async def let_go(self, claim: Claim) -> None:
         """Free the run, since nobody wants to wait for the end of its lease."""
-        record = await self._journal.run(claim.run_id)
+        record = await self._behind.run(claim.run_id)
         if record is not None and record.status is RunStatus.RUNNING:
-            await self._journal.commit(
+            await self._behind.commit(
                 claim,
                 Commit(
                     rows=(),
@@ -209,13 +182,10 @@ class _MortalJournal:
             )
 
 
-class _MortalTransactions:
+class _MortalTransactions(PassingTransactions):
     def __init__(self, transactions: Transactions, journal: _MortalJournal) -> None:
-        self._transactions = transactions
+        super().__init__(transactions)
         self._journal = journal
-
-    def check(self, stage: str) -> None:
-        self._transactions.check(stage)
 
     async def run(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
         dies_before = self._journal.dies_before()
@@ -227,7 +197,7 @@ class _MortalTransactions:
             return done
 
         try:
-            result = await self._transactions.run(claim, mortal)
+            result = await super().run(claim, mortal)
         except SimulatedCrash:
             await self._journal.let_go(claim)
             raise
@@ -235,14 +205,14 @@ class _MortalTransactions:
         return result
 
 
-class _MortalLeasing:
+class _MortalLeasing(PassingLeasing):
     def __init__(self, leasing: Leasing, crash: Crash) -> None:
-        self._leasing = leasing
+        super().__init__(leasing)
         self._crash = crash
 
     def renew(self, claims: Sequence[Claim]) -> None:
         if not self._crash.happened:
-            self._leasing.renew(claims)
+            super().renew(claims)
 
     def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
-        return {} if self._crash.happened else self._leasing.wishes(claims)
+        return {} if self._crash.happened else super().wishes(claims)

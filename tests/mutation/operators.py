@@ -49,15 +49,23 @@ class Mutant:
 
 
 def mutants(source: str) -> list[Mutant]:
-    """Every mutant of a module, in the order of its lines."""
-    count = sum(1 for _ in _edits(ast.parse(source)))
-    found = [_made(source, number) for number in range(count)]
+    """Every mutant of a module."""
+    found = (mutant_of(source, number) for number in range(count_edits(source)))
     plain = ast.unparse(ast.parse(source))
-    different = [mutant for mutant in found if mutant.source != plain]
-    return sorted(different, key=lambda mutant: (mutant.line, mutant.change))
+    return [mutant for mutant in found if mutant.source != plain]
 
 
-def _made(source: str, number: int) -> Mutant:
+def count_edits(source: str) -> int:
+    """How many edits a module can suffer; a few of them leave it as it is."""
+    return sum(1 for _ in _edits(ast.parse(source)))
+
+
+def mutant_of(source: str, number: int) -> Mutant:
+    """What the edit with this number makes of a module.
+
+    Raises:
+        IndexError: there are not so many.
+    """
     tree = ast.parse(source)
     for at, (node, change, edit) in enumerate(_edits(tree)):
         if at == number:

@@ -12,6 +12,7 @@ class Room:
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     marks: str = "not redis and not soak"
+    needs_django: bool = False
 
 
 _RUNS = (
@@ -22,6 +23,7 @@ _RUNS = (
     "tests/core/runtime/test_store_failures.py",
     "tests/core/runtime/test_callbacks.py",
     "tests/core/runtime/test_cancellation.py",
+    "tests/core/runtime/test_stopping.py",
 )
 
 ROOMS: dict[str, Room] = {
@@ -72,5 +74,34 @@ ROOMS: dict[str, Room] = {
         modules=("fluxio/store/redis/*.py",),
         tests=("tests/core/stores/test_redis.py", "tests/core/stores/test_conformance.py"),
         marks="redis and not soak",
+    ),
+    "django": Room(
+        modules=(
+            "fluxio_django/claims.py",
+            "fluxio_django/commits.py",
+            "fluxio_django/journal.py",
+            "fluxio_django/pieces.py",
+            "fluxio_django/prepared.py",
+            "fluxio_django/querysets.py",
+            "fluxio_django/records.py",
+            "fluxio_django/rows.py",
+            "fluxio_django/statements.py",
+            "fluxio_django/store.py",
+            "fluxio_django/together.py",
+            "fluxio_django/transactions.py",
+            "fluxio_django/turns.py",
+        ),
+        tests=(
+            "tests/app/test_journal.py",
+            "tests/app/test_turns.py",
+            "tests/app/test_journal_transactions.py",
+            "tests/app/test_store.py",
+            "tests/app/test_prepared.py",
+            "tests/app/test_step_costs.py",
+            "tests/app/test_conformance.py",
+            "tests/app/test_pipelines_on_databases.py",
+        ),
+        marks="not soak",
+        needs_django=True,
     ),
 }

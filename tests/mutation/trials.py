@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import shutil
@@ -10,25 +11,26 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from tests.mutation.operators import Mutant, mutants
+from tests.mutation.operators import Mutant, count_edits, mutant_of
 from tests.mutation.rooms import ROOMS, Room
 
 PROJECT = Path(__file__).parents[2]
-_COPIED = ("fluxio", "fluxio_django", "tests")
-# The tests run without Django and without what `tests/conftest.py` looks for on the machine.
+_COPIED = ("fluxio", "fluxio_django", "tests", "example_project")
+# The tests of the core run without Django and without what `tests/conftest.py` looks for.
 _PYTEST_INI = """\
 [pytest]
 addopts = --import-mode=importlib --strict-markers
 filterwarnings = error
 markers =
-    redis: needs a Redis server
-    soak: the long version of a proof
     timeout: how long a test may take; nobody watches it here
+    {markers}
 """
 
 
@@ -49,16 +51,22 @@ class Trial:
 
 def chosen(room: str, sample: int | None, seed: int) -> list[tuple[str, Mutant]]:
     """The mutants of a room: all of them, or as many as asked for, the same for the same seed."""
-    found = [
-        (path.relative_to(PROJECT).as_posix(), mutant)
+    sources = {
+        path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8")
         for pattern in ROOMS[room].modules
         for path in sorted(PROJECT.glob(pattern))
-        for mutant in mutants(path.read_text(encoding="utf-8"))
+    }
+    places = [
+        (module, number)
+        for module, source in sources.items()
+        for number in range(count_edits(source))
     ]
-    if sample is None or sample >= len(found):
-        return found
-    picked = random.Random(f"{room}:{seed}").sample(range(len(found)), sample)
-    return [found[at] for at in sorted(picked)]
+    if sample is not None:
+        random.Random(f"{room}:{seed}").shuffle(places)
+    plain = {module: ast.unparse(ast.parse(source)) for module, source in sources.items()}
+    made = ((module, mutant_of(sources[module], number)) for module, number in places)
+    found = list(islice((it for it in made if it[1].source != plain[it[0]]), sample))
+    return sorted(found, key=lambda it: (it[0], it[1].line, it[1].change))
 
 
 def tried(room: str, sample: int | None = None, seed: int = 0) -> Iterator[Trial]:
@@ -96,14 +104,21 @@ def _copy() -> Iterator[Path]:
         for name in _COPIED:
             unneeded = shutil.ignore_patterns("__pycache__", "static", "*.sqlite3")
             shutil.copytree(PROJECT / name, copy / name, ignore=unneeded)
-        (copy / "pytest.ini").write_text(_PYTEST_INI, encoding="utf-8")
+        shutil.copy2(PROJECT / "pyproject.toml", copy)
+        options = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+        markers = "\n    ".join(options["tool"]["pytest"]["ini_options"]["markers"])
+        (copy / "core.ini").write_text(_PYTEST_INI.format(markers=markers), encoding="utf-8")
         yield copy
 
 
 def _fails(copy: Path, room: Room, timeout: float) -> bool:
     tests = [test for test in room.tests if (copy / test).exists()]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--confcutdir=tests/core"]
-    command += ["-p", "no:cacheprovider", "-p", "fluxio_django.pytest_plugin", "-m", room.marks]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    if room.needs_django:
+        command += ["-c", "pyproject.toml", "-p", "pytest_django", "-p", "pytest_timeout"]
+    else:
+        command += ["-c", "core.ini", "--rootdir=.", "--confcutdir=tests/core"]
+    command += ["-p", "fluxio_django.pytest_plugin", "-m", room.marks]
     environment = {
         **os.environ,
         "PYTHONPATH": str(copy),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -20,40 +20,28 @@ from fluxio.store.base import (
 from fluxio.testing.faults.call import call, failure
 from fluxio.testing.faults.fault import FaultMode, Ledger, Operation
 from fluxio.testing.faults.memory import Memory
+from fluxio.testing.passing import PassingJournal, PassingLeasing, PassingTransactions
 
 Result = TypeVar("Result")
 
 
-class FaultyJournal:
+class FaultyJournal(PassingJournal):
     """The journal of a `FaultyStore`."""
 
     def __init__(self, journal: Journal, ledger: Ledger, memory: Memory) -> None:
-        self._journal = journal
+        transactions, leasing = journal.transactions, journal.leasing
+        super().__init__(
+            journal,
+            transactions=transactions and _FaultyTransactions(transactions, ledger, memory),
+            leasing=leasing and _FaultyLeasing(leasing, ledger),
+        )
         self._ledger = ledger
         self._memory = memory
-        transactions, leasing = journal.transactions, journal.leasing
-        self._transactions = transactions and _FaultyTransactions(transactions, ledger, memory)
-        self._leasing = leasing and _FaultyLeasing(leasing, ledger)
-
-    @property
-    def snapshots_only(self) -> bool:
-        """As the wrapped journal has it."""
-        return self._journal.snapshots_only
-
-    @property
-    def transactions(self) -> Transactions | None:
-        """The wrapped capability, just as faulty."""
-        return self._transactions
-
-    @property
-    def leasing(self) -> Leasing | None:
-        """The wrapped capability, just as faulty."""
-        return self._leasing
 
     async def open(self, opening: Opening) -> Claim:
         """See `Journal.open`."""
         await self._memory.keep(opening.run_id)
-        return await call(self._ledger, Operation.OPEN, lambda: self._journal.open(opening))
+        return await call(self._ledger, Operation.OPEN, lambda: self.behind.open(opening))
 
     async def commit(self, claim: Claim, commit: Commit) -> None:
         """See `Journal.commit`."""
@@ -61,20 +49,16 @@ class FaultyJournal:
         await call(
             self._ledger,
             Operation.COMMIT,
-            lambda: self._journal.commit(claim, commit),
+            lambda: self.behind.commit(claim, commit),
             claim=claim,
         )
-
-    def release(self, claim: Claim) -> None:
-        """See `Journal.release`; it does no I/O, so it never fails."""
-        self._journal.release(claim)
 
     async def run(self, run_id: str) -> RunRecord | None:
         """See `Journal.run`."""
         return await call(
             self._ledger,
             Operation.RUN,
-            lambda: self._journal.run(run_id),
+            lambda: self.behind.run(run_id),
             stale=lambda: self._memory.of(run_id).record,
         )
 
@@ -83,7 +67,7 @@ class FaultyJournal:
         return await call(
             self._ledger,
             Operation.ROWS,
-            lambda: self._journal.rows(run_id, first=first, last=last),
+            lambda: self.behind.rows(run_id, first=first, last=last),
             stale=lambda: self._memory.of(run_id).rows_between(first, last),
             spoil=_spoiled_rows,
         )
@@ -93,58 +77,50 @@ class FaultyJournal:
         return await call(
             self._ledger,
             Operation.LAST_FULL,
-            lambda: self._journal.last_full(run_id, upto=upto),
+            lambda: self.behind.last_full(run_id, upto=upto),
             stale=lambda: self._memory.of(run_id).last_full(upto),
         )
 
     async def manifest(self, pipeline: str, version: str) -> Manifest | None:
         """See `Journal.manifest`."""
         return await call(
-            self._ledger, Operation.MANIFEST, lambda: self._journal.manifest(pipeline, version)
+            self._ledger, Operation.MANIFEST, lambda: self.behind.manifest(pipeline, version)
         )
 
 
-class _FaultyTransactions:
+class _FaultyTransactions(PassingTransactions):
     """The transactional capability of a `FaultyJournal`."""
 
     def __init__(self, transactions: Transactions, ledger: Ledger, memory: Memory) -> None:
-        self._transactions = transactions
+        super().__init__(transactions)
         self._ledger = ledger
         self._memory = memory
 
-    def check(self, stage: str) -> None:
-        self._transactions.check(stage)
-
     async def run(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
         await self._memory.keep(claim.run_id)
+        run = super().run
         return await call(
-            self._ledger,
-            Operation.TRANSACTION,
-            lambda: self._transactions.run(claim, work),
-            claim=claim,
+            self._ledger, Operation.TRANSACTION, lambda: run(claim, work), claim=claim
         )
 
 
-class _FaultyLeasing:
+class _FaultyLeasing(PassingLeasing):
     """The lease capability of a `FaultyJournal`."""
 
     def __init__(self, leasing: Leasing, ledger: Ledger) -> None:
-        self._leasing = leasing
+        super().__init__(leasing)
         self._ledger = ledger
 
     def renew(self, claims: Sequence[Claim]) -> None:
         fault = self._ledger.fault_for(Operation.RENEW)
         if fault is None:
-            self._leasing.renew(claims)
+            super().renew(claims)
             return
         if fault.mode is FaultMode.LEASE_LOST:
             return
         if fault.mode is FaultMode.UNANSWERED:
-            self._leasing.renew(claims)
+            super().renew(claims)
         raise failure(fault, Operation.RENEW)
-
-    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
-        return self._leasing.wishes(claims)
 
 
 def _spoiled_rows(rows: list[Row]) -> list[Row]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from fluxio.codec import (
     Keyring,
     Sealed,
     Spelling,
+    is_plain,
     seal,
     seal_bound,
     unseal,
 )
-from fluxio.codec.envelope import Bound, _digest, _rendered
+from fluxio.codec.envelope import _HASHED_AT_ONCE, Bound, _digest, _rendered
 from fluxio.errors import ConfigurationError, CorruptCheckpointError, EncodingError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,6 +77,33 @@ def test_every_bit_flip_of_a_row_is_detected(keyring: Keyring | None) -> None:
             flipped = bytearray(original)
             flipped[position // 8] ^= 1 << position % 8
             refusal(sealed._replace(**{field: flipped.decode("latin-1")}), keyring=keyring)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1])
+@pytest.mark.parametrize("letter", ["x", "ä", "\ud800"])
+def test_a_large_text_has_the_digest_of_the_whole(size: int, letter: str) -> None:
+    text = "1:p:" + letter * (3 * _HASHED_AT_ONCE - 4 + size)
+    encoded = text.encode("utf-8", "surrogatepass")
+    assert _digest(text, b"row") == sha256(b"row%d:%b" % (len(encoded), encoded)).hexdigest()
+
+
+def test_a_change_anywhere_in_a_large_row_is_detected() -> None:
+    sealed = seal("x" * (2 * _HASHED_AT_ONCE + 7), BINDING)
+    assert unseal(*sealed, BINDING) == "x" * (2 * _HASHED_AT_ONCE + 7)
+    for position in (4, _HASHED_AT_ONCE - 1, _HASHED_AT_ONCE, 2 * _HASHED_AT_ONCE, -1):
+        for other in ("y", "ä"):
+            changed = [*sealed.payload]
+            changed[position] = other
+            refusal(sealed._replace(payload="".join(changed)))
+    refusal(sealed._replace(payload=sealed.payload[:-1]))
+
+
+def test_only_a_row_without_signature_needs_no_key() -> None:
+    assert is_plain(seal(BODY, BINDING).payload)
+    assert is_plain(seal(BODY, BINDING).payload[:10])
+    for keyring in (SIGNING, ENCRYPTING):
+        assert not is_plain(seal(BODY, BINDING, keyring=keyring).payload)
+        assert not is_plain(seal("p:", BINDING, keyring=keyring).payload)
 
 
 @pytest.mark.parametrize("keyring", KEYRINGS)

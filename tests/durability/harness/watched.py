@@ -1,25 +1,22 @@
 """Stores that note what they confirm, and that reach moments at which a test may interfere."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from django.db import connections
 
-from fluxio.program import Manifest
 from fluxio.store.base import (
     Claim,
     Commit,
     Journal,
     Leasing,
     Opening,
-    Row,
-    RunRecord,
-    Transactions,
 )
 from fluxio.store.memory import InMemoryStore
 from fluxio.store.redis import RedisStore
+from fluxio.testing.passing import PassingJournal, PassingLeasing, PassingTransactions
 from fluxio.verification import EffectKind
 from fluxio_django import DjangoStore
 from tests.durability.harness.effects import EFFECTS
@@ -38,34 +35,24 @@ _due: ContextVar[Moment | None] = ContextVar("due", default=None)
 _WRITING_VERBS = frozenset({"BEGIN", "WITH", "INSERT", "UPDATE"})
 
 
-class WatchedJournal:
+class WatchedJournal(PassingJournal):
     """Does as the journal it wraps, and notes every claim and every confirmed commit.
 
     `alias` is the database it writes to, where single statements can be looked at.
     """
 
     def __init__(self, journal: Journal, *, alias: str | None) -> None:
-        self._journal = journal
-        self.alias = alias
         leasing, transactions = journal.leasing, journal.transactions
-        self._leasing = leasing and _WatchedLeasing(self, leasing)
-        self._transactions = transactions and _WatchedTransactions(transactions)
-
-    @property
-    def snapshots_only(self) -> bool:
-        return self._journal.snapshots_only
-
-    @property
-    def leasing(self) -> Leasing | None:
-        return self._leasing
-
-    @property
-    def transactions(self) -> Transactions | None:
-        return self._transactions
+        super().__init__(
+            journal,
+            transactions=transactions and _WatchedTransactions(transactions),
+            leasing=leasing and _WatchedLeasing(leasing, self),
+        )
+        self.alias = alias
 
     async def open(self, opening: Opening) -> Claim:
         with self.writing(Moment.BEFORE_CLAIM):
-            claim = await self._journal.open(opening)
+            claim = await super().open(opening)
         EFFECTS.tokens[claim.run_id] = claim.token
         EFFECTS.note(EffectKind.CLAIMED, claim.run_id, sequence=claim.head)
         reach(Moment.AFTER_CLAIM)
@@ -73,7 +60,7 @@ class WatchedJournal:
 
     async def commit(self, claim: Claim, commit: Commit) -> None:
         with self.writing(Moment.BEFORE_COMMIT):
-            await self._journal.commit(claim, commit)
+            await super().commit(claim, commit)
         recorded(claim, commit)
 
     @contextmanager
@@ -88,21 +75,6 @@ class WatchedJournal:
             yield
         finally:
             _due.reset(due)
-
-    def release(self, claim: Claim) -> None:
-        self._journal.release(claim)
-
-    async def run(self, run_id: str) -> RunRecord | None:
-        return await self._journal.run(run_id)
-
-    async def rows(self, run_id: str, *, first: int = 0, last: int | None = None) -> list[Row]:
-        return await self._journal.rows(run_id, first=first, last=last)
-
-    async def last_full(self, run_id: str, *, upto: int | None = None) -> int:
-        return await self._journal.last_full(run_id, upto=upto)
-
-    async def manifest(self, pipeline: str, version: str) -> Manifest | None:
-        return await self._journal.manifest(pipeline, version)
 
 
 def look_at_statement(
@@ -128,13 +100,7 @@ def recorded(claim: Claim, commit: Commit) -> None:
     reach(Moment.BETWEEN_COMMITS)
 
 
-class _WatchedTransactions:
-    def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
-
-    def check(self, stage: str) -> None:
-        self._transactions.check(stage)
-
+class _WatchedTransactions(PassingTransactions):
     async def run(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
         asked: list[Commit] = []
 
@@ -143,23 +109,20 @@ class _WatchedTransactions:
             asked.append(commit)
             return result, commit
 
-        result = await self._transactions.run(claim, remembered)
+        result = await super().run(claim, remembered)
         recorded(claim, asked[-1])
         return result
 
 
-class _WatchedLeasing:
-    def __init__(self, journal: WatchedJournal, leasing: Leasing) -> None:
+class _WatchedLeasing(PassingLeasing):
+    def __init__(self, leasing: Leasing, journal: WatchedJournal) -> None:
+        super().__init__(leasing)
         self._journal = journal
-        self._leasing = leasing
 
     def renew(self, claims: Sequence[Claim]) -> None:
         reach(Moment.IN_HEARTBEAT)
         with undisturbed, self._journal.writing(Moment.BEFORE_RENEWAL), self._seen():
-            self._leasing.renew(claims)
-
-    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
-        return self._leasing.wishes(claims)
+            super().renew(claims)
 
     def _seen(self) -> AbstractContextManager[None]:
         """Heartbeats have a thread of their own, and so a connection nobody looks at yet."""
