@@ -44,7 +44,7 @@ BEGIN_COLUMNS = (
 MOVED = ("ip", "step", "attempt", "status", "error", "error_type", "owner")
 """What every commit sets first, in the order of `fence_parameters`; lease and end follow."""
 MOVED_WITH_ROWS = ("head", "version")
-"""What a commit with rows sets after them."""
+"""What a commit with rows sets after them; it also counts takeovers from zero again."""
 PROOF = ("run_id", "token", "owner")
 """What has to be as the claim left it; with rows also the head."""
 _LONGEST_TYPE = 200
@@ -165,6 +165,7 @@ def _fence(connection: BaseDatabaseWrapper, run: Table, *, head: bool) -> str:
     conditions = equal(*PROOF)
     if head:
         changes += equal(*MOVED_WITH_ROWS)
+        changes.append(f"{quote(column_of(run, 'takeovers'))} = 0")
         conditions += equal("head")
     table = quote(run._meta.db_table)
     return f"UPDATE {table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}"  # noqa: S608
@@ -183,10 +184,12 @@ def _commit_step(connection: BaseDatabaseWrapper, run: Table, checkpoint: Table)
     quote, clock = connection.ops.quote_name, clock_of(connection)
     head, error, kind = (quote(column_of(run, name)) for name in ("head", "error", "error_type"))
     ended, updated = (quote(column_of(run, name)) for name in ("finished_at", "updated_at"))
+    takeovers = quote(column_of(run, "takeovers"))
     changes = [
         *_equal(connection, run, "ip", "step", "attempt", "version"),
         f"{quote(column_of(run, 'lease_expires_at'))} = {clock.later}",
-        f"{head} = {head} + 1, {error} = '', {kind} = '', {ended} = NULL, {updated} = {clock.now}",
+        f"{head} = {head} + 1, {error} = '', {kind} = '', {ended} = NULL, {updated} = {clock.now}, "
+        f"{takeovers} = 0",
     ]
     conditions = _equal(connection, run, *PROOF, "head")
     shared = [quote(column_of(run, name)) for name in ("id", *_OF_RUN.values())]

@@ -97,6 +97,7 @@ def _commit_statement(alias: str, run: Table, checkpoint: Table) -> str:
     )
     values["finished_at"] = f"CASE WHEN held.{new['finished_at']}::boolean THEN {clock.now} END"
     values["updated_at"] = clock.now
+    values["takeovers"] = "0"
     changes = ", ".join(f"{quote(column_of(run, name))} = {text}" for name, text in values.items())
     proof = " AND ".join(
         f"{table}.{quote(column_of(run, name))} = {_compared(connection, run, name, old[name])}"

@@ -72,6 +72,14 @@ class _Batch:
         self.opened += transition.opened
 
 
+class _Unstorable(Exception):
+    """Outcomes that the store will never take; the step that is to blame has failed."""
+
+    def __init__(self, failure: Failed) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
 class Driver:
     """One execution of a run, from a state to its end; use once."""
 
@@ -145,6 +153,9 @@ class Driver:
                     ready = await self._hurry(ready[0])
                     continue
                 ready = await self._digest(await self._execute(ready))
+        except _Unstorable as refused:
+            self._failure = self._failure or refused.failure
+            await self._stop(list(self._tasks))
         except BaseException:
             await self._stop(list(self._tasks))
             raise
@@ -289,8 +300,14 @@ class Driver:
         recorder, commit = self._scene.recorder, None
         if recorder is not None and batch.entries:
             commit = recorder.prepare(batch.entries, batch.state, self._ending(batch.state))
+            outcomes = [entry.outcome for entry in batch.entries]
             batch.entries.clear()  # the rows hold their texts, which may be large, once more
-            done = await recorder.commit(commit)
+            try:
+                done = await recorder.commit(commit)
+            except StoreUnavailableError:
+                raise
+            except StoreError as refusal:
+                raise _Unstorable(_refused(outcomes, commit, refusal)) from refusal
             self._state = batch.state
             done.deliver()
         self._state = batch.state
@@ -329,7 +346,7 @@ class Driver:
             )
             commit = self._scene.recorder.prepare([], self._state, ending)
             try:
-                await self._scene.recorder.commit(commit)
+                await self._scene.recorder.commit_failure(commit)
             except LeaseLostError as lost:
                 raise lost from failure.error
             except Exception as problem:  # noqa: BLE001 - the stage's error is what counts
@@ -440,6 +457,14 @@ class Driver:
 
 def _conflicted(conflict: Conflict) -> Failed:
     return Failed(ip=conflict.ip, error=conflict.error, tries=0, duration=0.0)
+
+
+def _refused(outcomes: Sequence[Outcome], commit: Commit, refusal: StoreError) -> Failed:
+    """The failure of the step whose row is refused, or of the first one where none is named."""
+    named = getattr(refusal, "sequence", None)
+    at = next((at for at, row in enumerate(commit.rows) if row.sequence == named), 0)
+    blamed = outcomes[min(at, len(outcomes) - 1)]
+    return Failed(ip=blamed.ip, error=refusal, tries=blamed.tries, duration=blamed.duration)
 
 
 def _ignore(task: asyncio.Task[Any]) -> None:

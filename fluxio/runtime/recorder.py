@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from fluxio.errors import RunCancelledError, StoreError
+from fluxio.errors import RunCancelledError, StoreError, StoreUnavailableError
 from fluxio.passages import Force, Passage
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.environment import Clock, Scrub, default_scrub
@@ -144,6 +144,19 @@ class Recorder:
         )
         self.advance(commit)
         return done
+
+    async def commit_failure(self, commit: Commit) -> None:
+        """Do as `commit` with the end of a run that failed; where its row is refused, without it.
+
+        Raises:
+            LeaseLostError, StoreError: as `commit` does.
+        """
+        try:
+            await self.commit(commit)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            await self.commit(replace(commit, rows=()))
 
     async def _rescue(self, commit: Commit, error: Exception) -> None:
         if not isinstance(error, StoreError) or not await self._is_there(commit):

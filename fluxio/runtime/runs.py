@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fluxio.context import Context, FinalContext
-from fluxio.errors import ConfigurationError
+from fluxio.errors import ConfigurationError, StoreError
 from fluxio.observability.base import BaseCallback
 from fluxio.passages import Force, Passage
 from fluxio.program import CompiledPipeline
@@ -209,8 +209,8 @@ class Runs:
         with self._claims.holding(claim) as stop:
             try:
                 await recorder.begin_attempt(state, passage)
-            except asyncio.CancelledError as cancellation:
-                await self._claims.give_back(claim, cancellation)
+            except (asyncio.CancelledError, StoreError) as problem:
+                await self._claims.give_back(claim, problem)
                 raise
             move = machine.resume(self.program, state)
             holding = _Holding(recorder, stop)

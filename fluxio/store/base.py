@@ -94,8 +94,9 @@ class RunRecord:
     """The authority on a run: its status, who owns it, and where its log stands.
 
     `head` is the sequence of the newest row, `step` the key of the step that is due or failed,
-    `token` the fencing token of the last claim. `owner` and `lease_expires_at` are None when nobody
-    owns the run. `parent` and `parent_sequence` link a fork to its source.
+    `token` the fencing token of the last claim, `takeovers` how often an owner was lost since the
+    newest row. `owner` and `lease_expires_at` are None when nobody owns the run. `parent` and
+    `parent_sequence` link a fork to its source.
     """
 
     run_id: str

@@ -309,6 +309,7 @@ def _after_commit(record: RunRecord, commit: Commit) -> RunRecord:
         ip=commit.ip,
         step=commit.step,
         owner=record.owner if commit.status is RunStatus.RUNNING else None,
+        takeovers=0 if commit.rows else record.takeovers,
         error=commit.error,
         updated_at=now,
         finished_at=None if commit.status.is_open else now,

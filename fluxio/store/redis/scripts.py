@@ -110,6 +110,8 @@ if #ARGV > 14 then
   changes[#changes + 1] = ARGV[15]
   changes[#changes + 1] = 'version'
   changes[#changes + 1] = ARGV[14]
+  changes[#changes + 1] = 'takeovers'
+  changes[#changes + 1] = '0'
 end
 if ARGV[13] ~= '' then
   changes[#changes + 1] = 'full'

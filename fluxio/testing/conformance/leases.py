@@ -100,6 +100,19 @@ async def takeovers_are_counted(subject: Subject) -> None:
         same((await record_of(subject, "run")).takeovers, count, "the takeovers")
 
 
+@TOPIC.promise("Takeovers are counted from zero again once a row was recorded.")
+async def takeovers_are_counted_in_a_row(subject: Subject) -> None:
+    await begin(subject.journal, "run")
+    await inherit(subject)
+    heir = await inherit(subject)
+    await subject.journal.commit(heir, commit(ip=heir.head))
+    same((await record_of(subject, "run")).takeovers, 2, "the takeovers after a commit of no row")
+    await subject.journal.commit(heir, commit(row(1)))
+    same((await record_of(subject, "run")).takeovers, 0, "the takeovers after a row")
+    await inherit(subject)
+    same((await record_of(subject, "run")).takeovers, 1, "the takeovers of the next step")
+
+
 @TOPIC.promise("A takeover begins a lease of its own.")
 async def an_heir_has_its_own_lease(subject: Subject) -> None:
     await begin(subject.journal, "run")

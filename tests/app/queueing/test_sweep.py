@@ -104,7 +104,7 @@ def test_a_run_whose_worker_is_gone_is_handed_over_once_per_pause(
     assert len(lossy.tickets) == 2
     assert execute("order") is Executed.DONE
     run = Run.objects.using(eager).get()
-    assert (run.status, run.takeovers) == (RunStatus.SUCCEEDED, 1)
+    assert (run.status, run.takeovers) == (RunStatus.SUCCEEDED, 0), "a step ends the counting"
 
 
 def test_a_run_that_lost_too_many_workers_is_given_up_with_the_reason(

@@ -123,7 +123,7 @@ async def test_a_snapshot_moves_a_run_on_and_leaves_what_it_is_as_it_was() -> No
         updated_at=after.updated_at,
         finished_at=after.updated_at,
     )
-    assert (after.attempt, after.takeovers, after.parent_sequence) == (2, 1, 3)
+    assert (after.attempt, after.takeovers, after.parent_sequence) == (2, 0, 3)
     assert after.updated_at >= before.updated_at
 
 

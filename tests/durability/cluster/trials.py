@@ -360,7 +360,6 @@ def judge(site: Site, count: int, *, kills: int) -> Found:
     if again > kills:
         found.wrong.append(f"{again} stages were repeated after {kills} interruptions")
     found.facts["stages repeated"] = again
-    found.facts["runs taken over"] = Run.objects.filter(takeovers__gt=0).count()
     return found
 
 
