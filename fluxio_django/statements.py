@@ -188,7 +188,7 @@ def _commit_step(connection: BaseDatabaseWrapper, run: Table, checkpoint: Table)
     changes = [
         *_equal(connection, run, "ip", "step", "attempt", "version"),
         f"{quote(column_of(run, 'lease_expires_at'))} = {clock.later}",
-        f"{head} = {head} + 1, {error} = '', {kind} = '', {ended} = NULL, {updated} = {clock.now}, "
+        f"{head} = {head} + 1, {error} = '', {kind} = '', {ended} = NULL, {updated} = {clock.now}",
         f"{takeovers} = 0",
     ]
     conditions = _equal(connection, run, *PROOF, "head")

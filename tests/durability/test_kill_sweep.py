@@ -1,16 +1,21 @@
 """Wherever a process is killed, its run goes on: nothing recorded is repeated, nothing is lost."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import connections
 
 from tests.durability.conftest import MakePart
 from tests.durability.harness.actors import Unit, Verb
 from tests.durability.harness.houses import House
+from tests.durability.harness.looks import looking
 from tests.durability.harness.nursery import Nursery
 from tests.durability.harness.plans import Choice
+from tests.durability.harness.starving import Starving
 from tests.durability.harness.topologies import TOPOLOGIES
 from tests.durability.harness.trials import Report, count, kill_trial
 from tests.durability.harness.verdicts import broken_by
@@ -121,3 +126,22 @@ def test_a_run_killed_between_any_two_statements_goes_on_and_repeats_nothing_rec
     sweep.unit = Unit.STATEMENT
     points = size.points(sweep.total(), pull_request=STATEMENTS)
     hold_against(sweep, tally, ([place] for place in points))
+
+
+@pytest.mark.django_db(transaction=True, databases=["default"])
+def test_the_proofs_see_what_sqlite_is_asked_past_django(tmp_path: Path) -> None:
+    """Every commit but those of transactional stages is sent so, from BEGIN to COMMIT."""
+    house = House("default")
+    house.prepare()
+    seen: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *rest)
+
+    with looking(connections["default"], note):
+        assert Starving(house=house, topology="plain", folder=tmp_path).execute(Verb.START)
+    verbs = [sql.partition(" ")[0] + " ?" * ("?" in sql) for sql in seen]
+    commit = ["BEGIN", "INSERT ?", "UPDATE ?", "COMMIT"]
+    commits = [at for at in range(len(verbs)) if verbs[at : at + 4] == commit]
+    assert len(commits) >= 3

@@ -21,7 +21,7 @@ class PickyJournal:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.picky = True
-        self.room = {kind: ROOM for kind in RowKind} | {RowKind.ERROR: 10**6}
+        self.room = dict.fromkeys(RowKind, ROOM) | {RowKind.ERROR: 10**6}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)

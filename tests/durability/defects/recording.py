@@ -16,6 +16,7 @@ from fluxio.runtime.outcomes import Succeeded
 from fluxio.runtime.recorder import Recorder
 from fluxio.runtime.step import Step
 from fluxio.types import OnConflict, RunStatus
+from fluxio_django import querysets
 from tests.durability.defects.planting import defect, swap
 
 _SWEEP = "tests/durability/test_kill_sweep.py::test_a_run_killed"
@@ -130,6 +131,20 @@ def digest_unchecked() -> None:
 def version_without_code() -> None:
     """A pipeline's version covers its structure only."""
     swap(compilation, "code_fingerprint", lambda original: lambda function: "any code")
+
+
+@defect(f"{_BETWEEN}[default-linear]")
+def half_commit() -> None:
+    """On SQLite each statement of a commit is durable by itself."""
+
+    def halves(connection: Any, work: Any) -> int:
+        changed = 0
+        for statement, parameters in work:
+            sent = statement.replace("%s", "?")
+            changed = connection.connection.execute(sent, parameters).rowcount
+        return changed
+
+    swap(querysets, "transact", lambda original: halves)
 
 
 @defect(f"{_BETWEEN}[default-linear]")

@@ -32,6 +32,7 @@ from fluxio_django.registry import register
 from fluxio_django.statements import statements_of
 from tests.durability.harness.effects import EFFECTS
 from tests.durability.harness.houses import REDIS, House
+from tests.durability.harness.looks import look_on
 from tests.durability.harness.moments import Moment, arm, die, stop, stop_at_once
 from tests.durability.harness.plans import INITIAL, Kind, Step, build
 from tests.durability.harness.statements import StatementTripwire, each_statement
@@ -228,9 +229,7 @@ def _set_up(part: Part) -> None:
     if part.port is not None:
         connections[part.house].settings_dict["PORT"] = part.port
     if part.house in settings.DATABASES:
-        wrappers = connections[part.house].execute_wrappers
-        if look_at_statement not in wrappers:
-            wrappers.append(look_at_statement)
+        look_on(connections[part.house], look_at_statement)
     if part.die_at is not None:
         arm(part.die_at, die)
     if part.hold is not None:

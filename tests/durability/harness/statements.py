@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tests.durability.harness.looks import looking
 from tests.durability.harness.moments import die
 
 COMMITTING = ("WITH proof", "BEGIN NOT ATOMIC")
@@ -22,19 +24,28 @@ Meet = Callable[[Callable[[], Any], bool], Any]
 def each_statement(alias: str, meet: Meet) -> Iterator[None]:
     """Let `meet` carry out what this thread asks of a database while the block runs."""
     connection = connections[alias]
-    commit = connection._commit
 
     def execute(
         carry_out: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
         # PostgreSQL's one statement and MariaDB's block are commits, too, outside of a transaction.
-        commits = sql.startswith(COMMITTING) and not connection.in_atomic_block
-        return meet(lambda: carry_out(sql, params, many, context), commits)
+        alone = sql.startswith(COMMITTING) and not connection.in_atomic_block
+        return meet(lambda: carry_out(sql, params, many, context), alone or sql == "COMMIT")
 
+    with looking(connection, execute), _commits(connection, meet):
+        yield
+
+
+@contextmanager
+def _commits(connection: BaseDatabaseWrapper, meet: Meet) -> Iterator[None]:
+    """Let `meet` make the COMMITs of a driver that has a method for them; SQLite's are seen."""
+    if connection.vendor == "sqlite":
+        yield
+        return
+    commit = connection._commit
     connection._commit = lambda: meet(commit, True)
     try:
-        with connection.execute_wrapper(execute):
-            yield
+        yield
     finally:
         del connection._commit
 

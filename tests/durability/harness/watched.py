@@ -20,6 +20,7 @@ from fluxio.testing.passing import PassingJournal, PassingLeasing, PassingTransa
 from fluxio.verification import EffectKind
 from fluxio_django import DjangoStore
 from tests.durability.harness.effects import EFFECTS
+from tests.durability.harness.looks import looking
 from tests.durability.harness.moments import Moment, reach, undisturbed
 from tests.durability.harness.statements import FOR_GROUPS
 
@@ -128,7 +129,7 @@ class _WatchedLeasing(PassingLeasing):
         """Heartbeats have a thread of their own, and so a connection nobody looks at yet."""
         if self._journal.alias is None:
             return nullcontext()
-        return connections[self._journal.alias].execute_wrapper(look_at_statement)
+        return looking(connections[self._journal.alias], look_at_statement)
 
 
 class WatchedDjangoStore(DjangoStore):
