@@ -6,6 +6,8 @@ import atexit
 import os
 import platform
 import shutil
+import signal
+import sys
 import tempfile
 from datetime import UTC, datetime
 from functools import cache
@@ -23,7 +25,12 @@ _NAME = f"fluxio_bench_{os.getpid()}"
 
 
 def set_up() -> None:
-    """Configure Django and make the tables: in PostgreSQL as `default`, and in a file of SQLite."""
+    """Configure Django and make the tables: in PostgreSQL as `default`, and in a file of SQLite.
+
+    From now on the process ends in order when it is told to: a worker that it started would
+    otherwise outlive it, and its database as well.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
     settings.configure(
         **project_settings(
             {"default": _postgresql() or _sqlite("default"), "sqlite": _sqlite("sqlite")}

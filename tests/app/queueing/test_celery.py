@@ -7,6 +7,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from celery import current_app as project
 from kombu import Queue
@@ -16,7 +17,7 @@ from fluxio_django import recovery, tasks
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
 from tests.app.queueing.shop import executed, registered
-from tests.needs import RABBITMQ
+from tests.needs import RABBITMQ, REDIS
 
 CANARY = "canary-4711-secret"
 
@@ -68,6 +69,15 @@ def test_a_message_carries_the_id_of_the_run_and_nothing_of_its_context(
     assert CANARY not in repr((headers, body, options))
 
 
+def leave_nothing(connection: Any, queues: tuple[str, ...], exchanges: tuple[str, ...]) -> None:
+    """Delete them from the broker; a channel on which something failed is closed by then."""
+    with connection.channel() as channel:
+        for queue in queues:
+            channel.queue_delete(queue)
+        for exchange in exchanges:
+            channel.exchange_delete(exchange)
+
+
 @pytest.mark.rabbitmq
 @pytest.mark.django_db(transaction=True)
 def test_nothing_of_a_context_is_in_the_queues_of_rabbitmq_or_in_events(settings: Any) -> None:
@@ -82,21 +92,65 @@ def test_nothing_of_a_context_is_in_the_queues_of_rabbitmq_or_in_events(settings
         with app.connection_for_read() as connection, registered() as checkout:
             channel = connection.default_channel
             events = app.events.Receiver(connection, node_id=name).queue(channel)
-            events.declare()
-            app.amqp.queues[name](channel).declare()
-            checkout.enqueue_sync({"order": 7, "note": CANARY}, "order")
-            ((_, event),) = taken_from(channel, events.name)
-            ((headers, body),) = taken_from(channel, name)
-            for queue in (name, events.name):
-                channel.queue_delete(queue)
-            channel.exchange_delete(app.conf.event_exchange)
-            channel.exchange_delete(name)
+            try:
+                events.declare()
+                app.amqp.queues[name](channel).declare()
+                checkout.enqueue_sync({"order": 7, "note": CANARY}, "order")
+                ((_, event),) = taken_from(channel, events.name)
+                ((headers, body),) = taken_from(channel, name)
+            finally:
+                leave_nothing(connection, (name, events.name), (name, app.conf.event_exchange))
     finally:
         app.close()
         before.set_current()
     assert json.loads(event)["args"] == "['order']"
     assert json.loads(body)[0] == ["order"]
     assert CANARY not in repr((event, headers, body))
+
+
+@pytest.mark.redis
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # by Celery
+@pytest.mark.parametrize("card", ["good", "refused"])
+@pytest.mark.django_db(transaction=True)
+def test_nothing_of_a_context_is_in_the_results_that_a_project_keeps(
+    settings: Any, card: str
+) -> None:
+    """Even of a project that keeps the result of every task, and all errors."""
+    settings.FLUXIO = {"DISPATCHER": "celery"}
+    before, name = project._get_current_object(), f"fluxio-test-{token_hex(6)}"
+    app = Celery("shop", broker="memory://", backend=REDIS.location, set_as_current=True)
+    app.conf.update(
+        result_backend_transport_options={"global_keyprefix": name},
+        result_extended=True,
+        task_ignore_result=False,
+        task_store_errors_even_if_ignored=True,
+        task_store_eager_result=True,
+    )
+
+    @app.task(name=f"{name}-own")
+    def own() -> str:
+        return CANARY
+
+    with redis.Redis.from_url(REDIS.location) as server:
+
+        def kept() -> list[bytes]:
+            return [server.get(key) for key in server.scan_iter(f"{name}*")]
+
+        try:
+            with registered() as checkout:
+                given = {"order": 7, "note": CANARY, "card": card}
+                handle = checkout.enqueue_sync(given, "order")
+                app.tasks[tasks.EXECUTE].apply(args=[handle.run_id])
+                assert handle.status().is_open is False
+                found = kept()
+                own.apply()
+            assert any(CANARY.encode() in text for text in kept()), "results are kept, and seen"
+            assert not any(CANARY.encode() in text for text in found)
+        finally:
+            for key in server.scan_iter(f"{name}*"):
+                server.delete(key)
+            app.close()
+            before.set_current()
 
 
 @pytest.mark.parametrize("broker", ["redis://127.0.0.1:{}/0", "amqp://guest@127.0.0.1:{}//"])
