@@ -115,7 +115,7 @@ def _fails(copy: Path, room: Room, timeout: float) -> bool:
     tests = [test for test in room.tests if (copy / test).exists()]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     if room.needs_django:
-        command += ["-c", "pyproject.toml", "-p", "pytest_django", "-p", "pytest_timeout"]
+        command += ["-c", "pyproject.toml", "-p", "pytest_django.plugin", "-p", "pytest_timeout"]
     else:
         command += ["-c", "core.ini", "--rootdir=.", "--confcutdir=tests/core"]
     command += ["-p", "fluxio_django.pytest_plugin", "-m", room.marks]
