@@ -107,7 +107,8 @@ def picture_of(
     drawing.dots.append(Dot(x=_MARGIN + _DOT // 2, y=middle, taken=start.taken))
     exits = drawing.place(flow, _MARGIN + _DOT + _SPACE, middle, [start])
     end_x = 2 * _MARGIN + _DOT + 2 * _SPACE + width
-    ended = bool(exits) and all(leaving.done for leaving in exits if leaving.taken)
+    taken = [leaving for leaving in exits if leaving.taken]
+    ended = bool(taken) and all(leaving.done for leaving in taken)
     drawing.link(exits, end_x, middle, taken=ended)
     drawing.dots.append(Dot(x=end_x + _DOT // 2, y=middle, taken=ended and bool(marks)))
     return Picture(

@@ -23,7 +23,7 @@ from django.test import Client, override_settings
 from django.test.testcases import LiveServerThread
 from django.test.utils import setup_databases, setup_test_environment, teardown_databases
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+FLAGS = ["--headless", "--no-sandbox", "--no-zygote", "--disable-gpu", "--no-first-run"]
 PATIENCE = 180_000
 HIGHEST, HIGHEST_DOCUMENTED = 3_000, 1_000
 DOCUMENTED = "documented"

@@ -123,6 +123,14 @@ def states(client: Client, run: Run) -> dict[str, StepState]:
     return {box.key: box.mark.state for box in page.picture.boxes}
 
 
+def test_the_end_is_marked_once_the_run_has_come_to_it(shop: Shop, root: Client) -> None:
+    def reached(run: Run) -> list[bool]:
+        return [dot.taken for dot in root.get(page_of(run)).context["page"].picture.dots]
+
+    assert reached(shop.buy("fine")) == [True, True]
+    assert reached(shop.fail("bad")) == [True, False]
+
+
 def test_the_taken_path_and_the_failed_step_are_marked(shop: Shop, root: Client) -> None:
     run = shop.fail("bad")
     assert states(root, run) == {

@@ -85,10 +85,11 @@ def run_of(user: User | None, run_id: str, name: str = OPEN, **values: Any) -> R
     return Run.objects.get(run_id=run_id)
 
 
-def everything() -> list[Any]:
-    """All that a request could have changed."""
+def everything(alias: str = "default") -> list[Any]:
+    """All that a request could have changed; runs live in this database, the trail never moves."""
     from django.contrib.admin.models import LogEntry
 
     from fluxio_django.models import Checkpoint
 
-    return [list(model.objects.order_by("pk").values()) for model in (Run, Checkpoint, LogEntry)]
+    ours = [model._default_manager.using(alias) for model in (Run, Checkpoint)]
+    return [list(rows.order_by("pk").values()) for rows in (*ours, LogEntry.objects)]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client, override_settings
 from django.urls import get_resolver
 
 from fluxio_django import services
 from fluxio_django.models import Run
+from fluxio_django.registry import pipelines
 from fluxio_django.rights import Right
 from tests.app.views.shop import CANARY, CLOSED, OPEN, browser, everything, person, post, run_of
 
@@ -251,6 +254,34 @@ def test_nothing_in_an_address_or_a_parameter_reaches_the_database_as_sql(
     body = {"pipeline": text, "input": {}}
     assert post(client, RUNS, body).status_code == 404
     assert everything() == before
+
+
+def elsewhere(alias: str, mark: pytest.MarkDecorator) -> Any:
+    both = pytest.mark.django_db(transaction=True, databases={"default", alias})
+    return pytest.param(alias, marks=[both, mark])
+
+
+@pytest.mark.security(17)
+@pytest.mark.parametrize(
+    "alias",
+    [
+        elsewhere("postgres", pytest.mark.postgresql),
+        elsewhere("mariadb", pytest.mark.mariadb),
+    ],
+)
+def test_nothing_in_an_address_reaches_another_database_as_sql(ada: User, alias: str) -> None:
+    with override_settings(FLUXIO={**settings.FLUXIO, "DATABASE": alias}):
+        pipelines[OPEN].invoke_sync({"quantity": 2}, run_id="mine")
+        Run.objects.using(alias).update(requested_by=ada.pk)
+        client = browser(ada)
+        assert ask(client, "run").status_code == 200
+        before = everything(alias)
+        for name, text in zip(cycle(OF_A_RUN), CORPUS, strict=False):
+            assert ask(client, name, text.replace("/", "~1")).status_code in (404, 405), text
+        for text in CORPUS:
+            assert ask(client, "history", text.replace("/", "~1")).status_code == 404, text
+            assert client.get(RUNS, {"pipeline": text}).status_code in (400, 404, 422), text
+        assert everything(alias) == before
 
 
 def test_an_anonymous_user_owns_no_runs_that_nobody_asked_for() -> None:
