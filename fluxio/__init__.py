@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fluxio.lazily import names_of
 
 if TYPE_CHECKING:
     from fluxio.codec import Keyring, Secret, register_type
@@ -115,7 +116,8 @@ _HOMES = {
     "fluxio.testing.harness": ("StepHarness",),
     "fluxio.types": ("OnConflict", "RunStatus"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__getattr__, __dir__ = names_of(__name__, _HOMES)
 
 # Names that need an extra are left out, so that `from fluxio import *` works without it.
 __all__ = [
@@ -176,16 +178,3 @@ __all__ = [
     "register_type",
     "stage",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    module = _HOME_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'fluxio' has no attribute {name!r}")
-    value = getattr(import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})

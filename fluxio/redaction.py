@@ -14,21 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from fluxio.codec.secret import Secret
-
-DEFAULT_PATTERNS = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "access_key",
-    "private_key",
-    "authorization",
-    "credential",
-    "cookie",
-)
-"""Parts of keys whose values are hidden, unless the project says otherwise."""
+from fluxio.patterns import DEFAULT_PATTERNS
 
 HIDDEN = "***"
 

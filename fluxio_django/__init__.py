@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fluxio.lazily import names_of
 
 if TYPE_CHECKING:
     from fluxio_django.caches import (
@@ -29,23 +30,17 @@ __all__ = [
 
 # Looked up at first use: settings may name a store, and models import a pipeline, while Django is
 # still loading.
-_HOMES = {
-    "DjangoBreakerBackend": "fluxio_django.caches",
-    "DjangoCacheStore": "fluxio_django.caches",
-    "DjangoRateLimitBackend": "fluxio_django.caches",
-    "DjangoRedisStore": "fluxio_django.redis_store",
-    "DjangoStore": "fluxio_django.store",
-    "Limits": "fluxio_django.limits",
-    "pipelines": "fluxio_django.registry",
-    "register": "fluxio_django.registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        "fluxio_django.caches": (
+            "DjangoBreakerBackend",
+            "DjangoCacheStore",
+            "DjangoRateLimitBackend",
+        ),
+        "fluxio_django.limits": ("Limits",),
+        "fluxio_django.redis_store": ("DjangoRedisStore",),
+        "fluxio_django.registry": ("pipelines", "register"),
+        "fluxio_django.store": ("DjangoStore",),
+    },
+)

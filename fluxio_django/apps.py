@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
-from fluxio.runtime.environment import set_default_environment
+from fluxio.surroundings import set_up_at_first_use
 from fluxio_django import registry
 from fluxio_django.checks import register_checks
-from fluxio_django.dispatch import execute_with
-from fluxio_django.environment import django_environment
-from fluxio_django.journal import forget_noted_versions
-from fluxio_django.references import register_models
-from fluxio_django.runner import execute
 
 
 class FluxioConfig(AppConfig):
@@ -24,10 +18,20 @@ class FluxioConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Give the runtime Django's ports and models, then find the pipelines of all apps."""
-        set_default_environment(django_environment())
-        register_models()
-        execute_with(execute)
+        """Register the checks and find the pipelines of all apps; the runtime comes when used."""
+        set_up_at_first_use(set_up_runtime)
         register_checks()
-        post_migrate.connect(forget_noted_versions, dispatch_uid="fluxio_django.versions")
         registry.autodiscover()
+
+
+def set_up_runtime() -> None:
+    """Give the runtime Django's ports and models, and dispatchers what executes runs."""
+    from fluxio.runtime.environment import set_default_environment
+    from fluxio_django.dispatch import execute_with
+    from fluxio_django.environment import django_environment
+    from fluxio_django.references import register_models
+    from fluxio_django.runner import execute
+
+    set_default_environment(django_environment())
+    register_models()
+    execute_with(execute)

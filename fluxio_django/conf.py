@@ -6,32 +6,40 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from fluxio.codec import Keyring
+import fluxio
 from fluxio.errors import ConfigurationError
-from fluxio.observability.base import BaseCallback
-from fluxio.redaction import DEFAULT_PATTERNS
-from fluxio.store.base import CheckpointStore
+from fluxio.patterns import DEFAULT_PATTERNS
 from fluxio_django.rules import RULES
+
+if TYPE_CHECKING:
+    from fluxio_django.models import Run
+    from fluxio_django.querysets import RunQuerySet
 
 EVERY_PIPELINE = "*"
 """Stands in FLUXIO["RETENTION"] for the pipelines that it does not name."""
+
+USUAL_STORE = "fluxio_django.DjangoStore"
 
 DEFAULT_RETENTION = {
     EVERY_PIPELINE: {"succeeded": 90, "failed": 180, "cancelled": 180, "dead": 365},
 }
 
 
+Rule = Callable[[Any, "RunQuerySet[Run]"], "RunQuerySet[Run]"]
+"""Takes a user and runs, and gives those of the runs that this user may know of."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What FLUXIO says; each key is the name of a field in capitals."""
 
-    store: str | CheckpointStore = "fluxio_django.DjangoStore"
+    store: str | fluxio.CheckpointStore = USUAL_STORE
     """Where durable pipelines that name no store keep their runs: a `CheckpointStore`, or the
     dotted path of one or of a class that needs no arguments."""
 
@@ -86,12 +94,12 @@ class Settings:
     """How long ended runs are kept: for the name of a pipeline, or "*" for all others, days (or a
     timedelta) by status; None keeps them for ever."""
 
-    keyring: Keyring | str | Mapping[str, str] | Callable[[], Keyring] | None = None
+    keyring: fluxio.Keyring | str | Mapping[str, str] | Callable[[], fluxio.Keyring] | None = None
     """Seals what `DjangoStore` and `DjangoRedisStore` keep: a `fluxio.Keyring`, the dotted path of
     one or of a function that gives one, or key ids with 32 random bytes in base64 each, the newest
     first. Where it leads to no keys, nothing is stored or read."""
 
-    callbacks: Sequence[BaseCallback | str] = ()
+    callbacks: Sequence[fluxio.BaseCallback | str] = ()
     """What watches the runs of every registered pipeline, beside its own: each is a
     `fluxio.BaseCallback`, or the dotted path of one or of what gives one without arguments, such as
     "fluxio.LoggingCallback"."""
@@ -125,22 +133,22 @@ def problems() -> tuple[Problem, ...]:
 
 
 @cache
-def default_store() -> CheckpointStore:
+def default_store() -> fluxio.CheckpointStore:
     """The store of durable pipelines that name none.
 
     Raises:
         ConfigurationError: FLUXIO["STORE"] leads to no store.
     """
     chosen = settings().store
-    if isinstance(chosen, CheckpointStore):
+    if isinstance(chosen, fluxio.CheckpointStore):
         return chosen
     try:
         found = import_string(chosen)
     except ImportError as problem:
         raise _no_store(chosen, f"cannot be imported: {problem}") from problem
-    if isinstance(found, CheckpointStore):
+    if isinstance(found, fluxio.CheckpointStore):
         return found
-    if not (isinstance(found, type) and issubclass(found, CheckpointStore)):
+    if not (isinstance(found, type) and issubclass(found, fluxio.CheckpointStore)):
         raise _no_store(chosen, "is no CheckpointStore")
     try:
         return found()
@@ -149,7 +157,7 @@ def default_store() -> CheckpointStore:
 
 
 @cache
-def project_keyring() -> Keyring | None:
+def project_keyring() -> fluxio.Keyring | None:
     """The keys under which the stores of the project keep their rows; None where it has none.
 
     Raises:
@@ -160,7 +168,7 @@ def project_keyring() -> Keyring | None:
         if isinstance(chosen, str):
             chosen = import_string(chosen)
         if isinstance(chosen, Mapping):
-            return Keyring(keys={key_id: _key(text) for key_id, text in chosen.items()})
+            return fluxio.Keyring(keys={key_id: _key(text) for key_id, text in chosen.items()})
         found = chosen() if callable(chosen) else chosen
     except ConfigurationError:
         raise
@@ -169,13 +177,13 @@ def project_keyring() -> Keyring | None:
         raise _no_keyring(f"failed with {type(problem).__name__}") from None
     if found is None and settings().keyring is None:
         return None
-    if not isinstance(found, Keyring):
+    if not isinstance(found, fluxio.Keyring):
         raise _no_keyring(f"leads to {type(found).__name__}")
     return found
 
 
 @cache
-def project_callbacks() -> tuple[BaseCallback, ...]:
+def project_callbacks() -> tuple[fluxio.BaseCallback, ...]:
     """What watches the runs of every registered pipeline.
 
     Raises:
@@ -184,18 +192,45 @@ def project_callbacks() -> tuple[BaseCallback, ...]:
     return tuple(_callback(chosen) for chosen in settings().callbacks)
 
 
-def _callback(chosen: BaseCallback | str) -> BaseCallback:
-    if isinstance(chosen, BaseCallback):
+@cache
+def visibility_rule() -> Rule | None:
+    """The function that FLUXIO["VISIBLE_TO"] names, None where it names none.
+
+    Raises:
+        ConfigurationError: it leads to no function.
+    """
+    chosen = settings().visible_to
+    if chosen is None or not isinstance(chosen, str):
         return chosen
     try:
         found: Any = import_string(chosen)
-        if not isinstance(found, BaseCallback):
+    except ImportError as problem:
+        raise _no_rule(chosen, f"cannot be imported: {problem}") from problem
+    if not callable(found):
+        raise _no_rule(chosen, "is no function")
+    rule: Rule = found
+    return rule
+
+
+def _callback(chosen: fluxio.BaseCallback | str) -> fluxio.BaseCallback:
+    if isinstance(chosen, fluxio.BaseCallback):
+        return chosen
+    try:
+        found: Any = import_string(chosen)
+        if not isinstance(found, fluxio.BaseCallback):
             found = found()
     except Exception as problem:  # an extra is missing, or code of the project failed
         raise _no_callback(chosen, f"failed with {type(problem).__name__}: {problem}") from problem
-    if not isinstance(found, BaseCallback):
+    if not isinstance(found, fluxio.BaseCallback):
         raise _no_callback(chosen, f"leads to {type(found).__name__}")
     return found
+
+
+def _no_rule(chosen: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"FLUXIO['VISIBLE_TO'] is {chosen!r}, which {reason}. Use the dotted path of a function "
+        "that takes a user and a query set of runs, and returns the runs this user may know of."
+    )
 
 
 def _no_callback(chosen: str, reason: str) -> ConfigurationError:
@@ -277,6 +312,7 @@ def _forget(*, setting: str, **_: object) -> None:
         default_store.cache_clear()
         project_keyring.cache_clear()
         project_callbacks.cache_clear()
+        visibility_rule.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="fluxio_django.conf")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from django.db import transaction
+from django.db.models.signals import post_migrate
 
 from fluxio.program import Manifest
 from fluxio.runtime.loopless import in_loop
@@ -185,6 +186,9 @@ class DjangoLeasing:
                 connection.close()
 
 
-def forget_noted_versions(**_: object) -> None:
-    """Note versions again; called when tables were flushed or migrated."""
+def _forget_noted(**_: object) -> None:
+    """Note versions again once tables were flushed or migrated."""
     _noted.clear()
+
+
+post_migrate.connect(_forget_noted, dispatch_uid="fluxio_django.journal")

@@ -10,10 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from fluxio_django.enums import RowKind, RunStatus
 from fluxio_django.fields import ExactCharField
-from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
 from fluxio_django.links import set_null_beside_runs
-from fluxio_django.querysets import RunQuerySet
-from fluxio_django.rows import CheckpointQuerySet, VersionQuerySet
 from fluxio_django.subject_key import SubjectKey
 
 
@@ -27,8 +24,6 @@ class PipelineVersion(models.Model):
     version = ExactCharField(_("version"), max_length=64)
     manifest = models.TextField(_("manifest"))
     first_seen = models.DateTimeField(_("first seen"), default=timezone.now, editable=False)
-
-    objects = VersionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("pipeline version")
@@ -47,7 +42,7 @@ class Run(models.Model):
 
     The fields are those of `fluxio.store.base.RunRecord`, where "" stands for None in texts, and
     what only a project knows: who asked for the run, and what it is about. Rows change by the
-    conditional updates of `RunQuerySet` alone.
+    conditional updates of `RunQuerySet` alone, which `Tables` gives.
 
     `requested_by` and `subject_type` carry no constraint in the database, so that these tables may
     live in another one than users do.
@@ -123,8 +118,6 @@ class Run(models.Model):
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 
-    objects = RunQuerySet.as_manager()
-
     class Meta:
         verbose_name = _("run")
         verbose_name_plural = _("runs")
@@ -187,8 +180,6 @@ class Checkpoint(models.Model):
     tries = models.IntegerField(_("tries"), default=0)
     created_at = models.DateTimeField(_("created"), editable=False)
 
-    objects = CheckpointQuerySet.as_manager()
-
     class Meta:
         verbose_name = _("checkpoint")
         verbose_name_plural = _("checkpoints")
@@ -207,8 +198,6 @@ class Queue(models.Model):
     name = ExactCharField(_("name"), max_length=100, unique=True)
     paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
     reason = models.CharField(_("reason"), max_length=500, blank=True, default="")
-
-    objects = QueueQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("queue")
@@ -232,8 +221,6 @@ class Gate(models.Model):
     opens_at = models.DateTimeField(_("opens"), null=True, blank=True)
     wakes_at = models.DateTimeField(_("wakes"), null=True, blank=True)
 
-    objects = GateQuerySet.as_manager()
-
     class Meta:
         verbose_name = _("gate")
         verbose_name_plural = _("gates")
@@ -249,8 +236,6 @@ class DeduplicationKey(models.Model):
     pipeline = ExactCharField(_("pipeline"), max_length=200)
     key = ExactCharField(_("key"), max_length=64)
     run_id = ExactCharField(_("run id"), max_length=128)
-
-    objects = KeyQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("deduplication key")

@@ -13,7 +13,7 @@ from typing import Any, Self
 SIGNED_IN = "signed-in"
 """In place of a permission: everybody who is signed in."""
 
-_PERMISSION = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", re.ASCII)
+_PERMISSION = r"[A-Za-z_]\w*\.[A-Za-z_]\w*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ def is_opening(value: object) -> bool:
 def _is_start(value: object) -> bool:
     if not isinstance(value, str):
         return False
-    return value in ("", SIGNED_IN) or _PERMISSION.fullmatch(value) is not None
+    return value in ("", SIGNED_IN) or re.fullmatch(_PERMISSION, value, re.ASCII) is not None
 
 
 def _are_keys(value: object) -> bool:

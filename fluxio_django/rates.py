@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-_RATE = re.compile(r"(?P<count>[1-9][0-9]{0,8})/(?P<unit>[smhd])")
+_RATE = r"(?P<count>[1-9][0-9]{0,8})/(?P<unit>[smhd])"
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -20,7 +20,7 @@ class Rate:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The rate in a text for which `is_rate` is true."""
-        found = _RATE.fullmatch(text)
+        found = re.fullmatch(_RATE, text)
         assert found is not None
         return cls(int(found["count"]), _SECONDS[found["unit"]])
 
@@ -32,4 +32,4 @@ class Rate:
 
 def is_rate(value: object) -> bool:
     """Whether a value is such a text."""
-    return isinstance(value, str) and _RATE.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(_RATE, value) is not None

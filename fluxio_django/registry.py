@@ -6,20 +6,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import RLock
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from django.utils.module_loading import autodiscover_modules
 
+import fluxio
 from fluxio.errors import ConfigurationError, FluxioError
-from fluxio.pipeline import Pipeline
-from fluxio.store.base import CheckpointStore
 from fluxio_django.conf import default_store
 from fluxio_django.limits import NO_LIMITS, Limits, impose, limits_of
-from fluxio_django.pipeline import DjangoPipeline
 
-Factory = Callable[[], Pipeline]
+if TYPE_CHECKING:
+    from fluxio_django.pipeline import DjangoPipeline
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+Factory = Callable[[], "fluxio.Pipeline"]
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}"
 
 
 class UnknownPipelineError(FluxioError, KeyError):
@@ -31,7 +32,7 @@ class UnknownPipelineError(FluxioError, KeyError):
 class Registry:
     """Maps names to pipelines; each is built when it is first asked for, and once."""
 
-    def __init__(self, store: Callable[[], CheckpointStore] = default_store) -> None:
+    def __init__(self, store: Callable[[], fluxio.CheckpointStore] = default_store) -> None:
         self._factories: dict[str, Factory] = {}
         self._built: dict[str, DjangoPipeline] = {}
         self._clashes: dict[str, ConfigurationError] = {}
@@ -47,7 +48,7 @@ class Registry:
             ConfigurationError: the name is none, or is taken by another factory; while pipelines
                 are discovered, that is only noted in `clashes`.
         """
-        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        if not isinstance(name, str) or re.fullmatch(_NAME, name) is None:
             raise ConfigurationError(
                 f"{name!r} is no pipeline name: use letters, digits, dots, dashes and underscores, "
                 'e.g. "orders.checkout".'
@@ -114,8 +115,11 @@ class Registry:
             impose(name, NO_LIMITS)
 
     def _build(self, name: str) -> DjangoPipeline:
+        # Here, so that a process which uses no pipeline starts without what one needs.
+        from fluxio_django.pipeline import DjangoPipeline
+
         made = self._factories[name]()
-        if not isinstance(made, Pipeline):
+        if not isinstance(made, fluxio.Pipeline):
             raise ConfigurationError(
                 f"{_place(self._factories[name])} is registered as {name!r} and returned "
                 f"{type(made).__name__}. Return a fluxio.Pipeline."
@@ -136,12 +140,12 @@ def register(name: str, *, limits: Limits = ...) -> Callable[[Factory], Factory]
 
 
 @overload
-def register(name: str, pipeline: Pipeline, *, limits: Limits = ...) -> Pipeline: ...
+def register(name: str, pipeline: fluxio.Pipeline, *, limits: Limits = ...) -> fluxio.Pipeline: ...
 
 
 def register(
-    name: str, pipeline: Pipeline | None = None, *, limits: Limits = NO_LIMITS
-) -> Pipeline | Callable[[Factory], Factory]:
+    name: str, pipeline: fluxio.Pipeline | None = None, *, limits: Limits = NO_LIMITS
+) -> fluxio.Pipeline | Callable[[Factory], Factory]:
     """Register a pipeline: `register(name, pipeline)`, or `@register(name)` on a factory.
 
     A factory takes nothing, is called once at first use, and stays callable as it was. `limits`
@@ -170,10 +174,10 @@ def autodiscover() -> None:
 class _Given:
     """A factory for a pipeline that exists already."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: fluxio.Pipeline) -> None:
         self.pipeline = pipeline
 
-    def __call__(self) -> Pipeline:
+    def __call__(self) -> fluxio.Pipeline:
         return self.pipeline
 
 

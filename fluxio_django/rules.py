@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from fluxio.codec.limits import Limits
-from fluxio.observability.base import BaseCallback
-from fluxio.store.base import CheckpointStore
+import fluxio
 from fluxio.types import RunStatus
 from fluxio_django.openings import is_opening
 from fluxio_django.rates import is_rate
@@ -21,7 +19,9 @@ ENDED = tuple(status.value for status in RunStatus if not status.is_open)
 """The statuses of runs that have ended; only such runs are ever pruned."""
 
 _MOST_DAYS = 366_000
-_MOST_BYTES = Limits().max_bytes
+MOST_BYTES = 10 * 1024 * 1024
+"""The most that the codec takes for one row."""
+
 _SHORTEST_TOKEN = 16
 
 
@@ -68,24 +68,25 @@ def _are_patterns(value: object) -> bool:
 
 
 def _is_store(value: object) -> bool:
-    return isinstance(value, CheckpointStore) or (isinstance(value, str) and "." in value)
+    return (isinstance(value, str) and "." in value) or isinstance(value, fluxio.CheckpointStore)
 
 
 def _are_callbacks(value: object) -> bool:
     if not isinstance(value, list | tuple):
         return False
     return all(
-        isinstance(each, BaseCallback) or (isinstance(each, str) and "." in each) for each in value
+        (isinstance(each, str) and "." in each) or isinstance(each, fluxio.BaseCallback)
+        for each in value
     )
 
 
-_QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+_QUEUE = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}"
 
 
 def _are_queues(value: object) -> bool:
     if not isinstance(value, list | tuple) or not value:
         return False
-    return all(isinstance(name, str) and _QUEUE.fullmatch(name) for name in value)
+    return all(isinstance(name, str) and re.fullmatch(_QUEUE, name) for name in value)
 
 
 def _are_openings(value: object) -> bool:
@@ -121,8 +122,8 @@ RULES = {
     "SWEEP_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
     "MAX_TAKEOVERS": Rule(_is_whole, "a whole number above 0"),
     "MAX_PAYLOAD_BYTES": Rule(
-        lambda value: _is_whole(value) and value <= _MOST_BYTES,
-        f"a whole number of bytes from 1 to {_MOST_BYTES:,}, which is the most that is ever stored",
+        lambda value: _is_whole(value) and value <= MOST_BYTES,
+        f"a whole number of bytes from 1 to {MOST_BYTES:,}, which is the most that is ever stored",
     ),
     "DISPATCHER": Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
     "QUEUES": Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),

@@ -17,13 +17,12 @@ from django.db import connections, models
 
 from fluxio.runtime.loopless import in_loop
 from fluxio_django.conf import settings
+from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
+from fluxio_django.querysets import RunQuerySet
+from fluxio_django.rows import CheckpointQuerySet, VersionQuerySet
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from fluxio_django.gates import GateQuerySet, KeyQuerySet, QueueQuerySet
-    from fluxio_django.querysets import RunQuerySet
-    from fluxio_django.rows import CheckpointQuerySet, VersionQuerySet
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -51,55 +50,55 @@ class Tables:
     @property
     def runs(self) -> RunQuerySet[Any]:
         """All runs."""
-        runs: RunQuerySet[Any] = _all("Run", self.alias).all()
+        runs: RunQuerySet[Any] = _all(RunQuerySet, "Run", self.alias).all()
         return runs
 
     @property
     def constant_runs(self) -> RunQuerySet[Any]:
         """The same for statements whose text is constant, without a copy; never to be evaluated."""
-        runs: RunQuerySet[Any] = _all("Run", self.alias)
+        runs: RunQuerySet[Any] = _all(RunQuerySet, "Run", self.alias)
         return runs
 
     @property
     def models(self) -> tuple[type[models.Model], type[models.Model]]:
         """The models of runs and of their rows."""
-        return self.constant_runs.model, _all("Checkpoint", self.alias).model
+        return self.constant_runs.model, _all(CheckpointQuerySet, "Checkpoint", self.alias).model
 
     @property
     def rows(self) -> CheckpointQuerySet[Any]:
         """All rows of their logs."""
-        rows: CheckpointQuerySet[Any] = _all("Checkpoint", self.alias).all()
+        rows: CheckpointQuerySet[Any] = _all(CheckpointQuerySet, "Checkpoint", self.alias).all()
         return rows
 
     @property
     def versions(self) -> VersionQuerySet[Any]:
         """All versions of pipelines."""
-        versions: VersionQuerySet[Any] = _all("PipelineVersion", self.alias).all()
+        versions: VersionQuerySet[Any] = _all(VersionQuerySet, "PipelineVersion", self.alias).all()
         return versions
 
     @property
     def queues(self) -> QueueQuerySet[Any]:
         """All queues that were ever paused."""
-        queues: QueueQuerySet[Any] = _all("Queue", self.alias).all()
+        queues: QueueQuerySet[Any] = _all(QueueQuerySet, "Queue", self.alias).all()
         return queues
 
     @property
     def gates(self) -> GateQuerySet[Any]:
         """The gates of pipelines with limits."""
-        gates: GateQuerySet[Any] = _all("Gate", self.alias).all()
+        gates: GateQuerySet[Any] = _all(GateQuerySet, "Gate", self.alias).all()
         return gates
 
     @property
     def keys(self) -> KeyQuerySet[Any]:
         """The deduplication keys of runs."""
-        keys: KeyQuerySet[Any] = _all("DeduplicationKey", self.alias).all()
+        keys: KeyQuerySet[Any] = _all(KeyQuerySet, "DeduplicationKey", self.alias).all()
         return keys
 
 
 @cache
-def _all(model: str, alias: str) -> Any:
+def _all(kind: type[models.QuerySet[Any]], model: str, alias: str) -> Any:
     """A query set to be copied: putting one together anew would cost as much as a short query."""
-    return apps.get_model("fluxio_django", model).objects.using(alias)
+    return kind(apps.get_model("fluxio_django", model), using=alias)
 
 
 def workplace() -> object:

@@ -18,6 +18,7 @@ from fluxio.codec.fields import automatic_form
 from fluxio.codec.scalars import LEAVES
 from fluxio.codec.secret import Secret
 from fluxio.errors import ConfigurationError
+from fluxio.surroundings import set_up
 
 T = TypeVar("T")
 
@@ -85,12 +86,13 @@ _types = Types()
 
 def current_types() -> Types:
     """The types registered right now. Reading takes no lock."""
+    set_up()
     return _types
 
 
 def registered_types() -> Mapping[str, type[Any]]:
     """The registered classes by name, as they are now."""
-    return MappingProxyType({name: item.cls for name, item in _types.by_name.items()})
+    return MappingProxyType({name: item.cls for name, item in current_types().by_name.items()})
 
 
 @overload
@@ -159,8 +161,7 @@ def register_type(
 def isolated_types() -> Iterator[None]:
     """Forget on leaving every type registered inside: for tests. It acts on the whole process."""
     global _types
-    with _lock:
-        before = _types
+    before = current_types()
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from fluxio.redaction import Redaction
+from fluxio.surroundings import set_up
 
 Result = TypeVar("Result")
 
@@ -140,12 +141,14 @@ _default = Environment()
 
 def default_environment() -> Environment:
     """The environment of pipelines that were given none."""
+    set_up()
     return _default
 
 
 def set_default_environment(environment: Environment) -> None:
     """Choose it, once, while the process starts."""
     global _default
+    set_up()  # or it would be replaced by what waits
     _default = environment
 
 
@@ -154,12 +157,12 @@ class EnvironmentClock:
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
-        return _default.clock.now()
+        return default_environment().clock.now()
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, never going back."""
-        return _default.clock.monotonic()
+        return default_environment().clock.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the event loop."""
-        await _default.clock.sleep(seconds)
+        await default_environment().clock.sleep(seconds)

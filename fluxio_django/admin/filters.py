@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from fluxio_django import services
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import PipelineVersion, Run
+from fluxio_django.tables import Tables
 
 INTERRUPTED = "interrupted"
 
@@ -40,7 +41,7 @@ class StatusFilter(admin.SimpleListFilter):
         if chosen is None:
             return queryset
         if chosen == INTERRUPTED:
-            lapsed = Run.objects.using(services.database()).lapsed()
+            lapsed = Tables().runs.lapsed()
             return queryset.filter(pk__in=lapsed.order_by().values("pk"))
         return queryset.filter(status=chosen) if chosen in RunStatus.values else queryset.none()
 

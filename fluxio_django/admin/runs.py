@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
-from fluxio_django import services
 from fluxio_django.admin.columns import RunColumns
 from fluxio_django.admin.comparison import ComparisonView
 from fluxio_django.admin.confirmation import MOST_RUNS, ConfirmationView
@@ -45,6 +44,7 @@ from fluxio_django.admin.summary import summary_of
 from fluxio_django.admin.travel import TravelView
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
+from fluxio_django.tables import Tables
 from fluxio_django.visibility import visible_to
 
 _AFTER_ASCII = "\x7f"
@@ -140,7 +140,7 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """The runs this user can see at all, with `lapsed`: whether the lease expired."""
-        lapsed = Run.objects.using(services.database()).lapsed().filter(pk=OuterRef("pk"))
+        lapsed = Tables().runs.lapsed().filter(pk=OuterRef("pk"))
         seen = visible_to(request.user).order_by(*self.get_ordering(request))
         return seen.annotate(lapsed=Exists(lapsed.order_by()))
 

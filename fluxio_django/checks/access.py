@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage
 
 from fluxio.errors import ConfigurationError
 from fluxio_django.checks.ids import CheckID
-from fluxio_django.visibility import visibility_rule
+from fluxio_django.conf import visibility_rule
 
 
 def check_visibility(app_configs: object, **_: Any) -> list[CheckMessage]:

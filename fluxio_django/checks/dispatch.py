@@ -7,10 +7,13 @@ from typing import Any
 from django.core.checks import CheckMessage
 
 from fluxio.errors import ConfigurationError, FluxioError
+from fluxio_django import dispatch
 from fluxio_django.checks.ids import CheckID
 from fluxio_django.conf import settings
-from fluxio_django.dispatch import dispatcher_named
 from fluxio_django.registry import pipelines
+
+_ELSEWHERE = ("celery", "tasks")
+"""Dispatchers that hand runs to other processes, by what has to be installed for it."""
 
 _USUAL_VISIBILITY_TIMEOUT = 3600.0
 """Seconds after which Celery on Redis delivers a message again, where nothing is configured."""
@@ -19,8 +22,10 @@ _USUAL_VISIBILITY_TIMEOUT = 3600.0
 def check_dispatcher(app_configs: object, **_: Any) -> list[CheckMessage]:
     """What the dispatcher needs is missing; Celery is set up in a way that bites."""
     name = settings().dispatcher
+    if name not in _ELSEWHERE:
+        return []
     try:
-        dispatcher_named(name)
+        dispatch.dispatcher_named(name)
     except ConfigurationError as problem:
         message, _separator, remedy = str(problem).rpartition(". Install it with: ")
         return [

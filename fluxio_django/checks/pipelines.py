@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 
+import fluxio
 from fluxio.errors import ConfigurationError
-from fluxio.store.memory import InMemoryStore
 from fluxio_django.checks.ids import CheckID
 from fluxio_django.conf import settings
-from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.registry import pipelines
+
+if TYPE_CHECKING:
+    from fluxio_django.pipeline import DjangoPipeline
 
 _PROCESSES = ("celery", "tasks")
 """Dispatchers whose workers are other processes."""
@@ -61,7 +63,7 @@ def _broken(name: str, problem: Exception) -> CheckMessage:
 
 
 def _forgetful(name: str, pipeline: DjangoPipeline) -> Iterator[CheckMessage]:
-    if not pipeline.durable or not isinstance(pipeline.checkpoint_store, InMemoryStore):
+    if not pipeline.durable or not isinstance(pipeline.checkpoint_store, fluxio.InMemoryStore):
         return
     workers = settings().dispatcher in _PROCESSES
     if workers or not django_settings.DEBUG:

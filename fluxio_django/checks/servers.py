@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage
@@ -11,12 +11,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from fluxio.errors import ConfigurationError, StoreError
-from fluxio.store.base import CheckpointStore
 from fluxio_django.checks.asking import answer_of, database_of_runs
 from fluxio_django.checks.ids import CheckID
 from fluxio_django.checks.pipelines import built
 from fluxio_django.conf import default_store
 from fluxio_django.fields import ExactCharField, exact_collation
+
+if TYPE_CHECKING:
+    from fluxio.store.base import CheckpointStore
 
 _APP = "fluxio_django"
 

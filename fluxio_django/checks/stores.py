@@ -8,11 +8,19 @@ from django.core.checks import CheckMessage
 
 from fluxio.errors import ConfigurationError
 from fluxio_django.checks.ids import CheckID
-from fluxio_django.conf import default_store, project_callbacks, project_keyring
+from fluxio_django.conf import (
+    USUAL_STORE,
+    default_store,
+    project_callbacks,
+    project_keyring,
+    settings,
+)
 
 
 def check_store(app_configs: object, **_: Any) -> list[CheckMessage]:
     """FLUXIO["STORE"] leads to no store."""
+    if settings().store == USUAL_STORE:
+        return []  # without loading it
     try:
         default_store()
     except ConfigurationError as problem:

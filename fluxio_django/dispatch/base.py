@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from fluxio.surroundings import set_up
 from fluxio_django.queues import Ticket
 
 Execute = Callable[[str], object]
@@ -33,5 +34,6 @@ def execute_with(function: Execute) -> None:
 
 def execute(run_id: str) -> None:
     """Execute a run in this process."""
+    set_up()
     assert _execute is not None, "fluxio_django is in no INSTALLED_APPS"
     _execute(run_id)

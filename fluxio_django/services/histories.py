@@ -24,7 +24,8 @@ from fluxio_django.conf import default_store
 from fluxio_django.models import Run
 from fluxio_django.progress import Progress, progress_of
 from fluxio_django.redaction import shown_text, shown_values
-from fluxio_django.services.runs import database, find_run, pipeline_of
+from fluxio_django.services.runs import find_run, pipeline_of
+from fluxio_django.tables import Tables
 
 
 def diff(a: str, b: str, *, at_a: Moment = None, at_b: Moment = None) -> Diff:
@@ -89,7 +90,7 @@ def interrupted(runs: Iterable[Run]) -> set[int]:
     left = {run.pk for run in running if not run.owner or is_provably_dead(run.owner)}
     unsure = [run.pk for run in running if run.pk not in left]
     if unsure:
-        lapsed = Run.objects.using(database()).lapsed().filter(pk__in=unsure)
+        lapsed = Tables().runs.lapsed().filter(pk__in=unsure)
         left.update(lapsed.values_list("pk", flat=True))
     return left
 

@@ -8,12 +8,12 @@ from django.http import HttpRequest
 
 from fluxio.errors import InvalidRunIDError
 from fluxio.runtime.reading import checked_run_id
-from fluxio_django.conf import settings
+from fluxio_django.conf import settings, visibility_rule
 from fluxio_django.models import Run
 from fluxio_django.openings import OpenPipeline
 from fluxio_django.rights import Right, has_right
 from fluxio_django.views.problems import forbidden, unauthenticated, unknown_pipeline, unknown_run
-from fluxio_django.visibility import visibility_rule, visible_to
+from fluxio_django.visibility import visible_to
 
 if TYPE_CHECKING:
     from fluxio_django.querysets import RunQuerySet

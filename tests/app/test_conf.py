@@ -4,9 +4,11 @@ import pytest
 from django.test import override_settings
 
 from fluxio import BaseCallback, InMemoryStore
+from fluxio.codec import Limits
 from fluxio.errors import ConfigurationError
 from fluxio_django import DjangoStore
 from fluxio_django.conf import Settings, default_store, problems, settings
+from fluxio_django.rules import MOST_BYTES
 
 STORE = InMemoryStore()
 
@@ -132,3 +134,7 @@ def test_a_path_that_leads_to_no_store_is_refused_with_the_remedy(path: str) -> 
         pytest.raises(ConfigurationError, match=r"fluxio_django\.DjangoStore"),
     ):
         default_store()
+
+
+def test_a_row_may_be_as_large_as_the_codec_takes_it() -> None:
+    assert Limits().max_bytes == MOST_BYTES

@@ -17,6 +17,7 @@ from fluxio_django.enums import RowKind, RunStatus
 from fluxio_django.fields import ExactCharField
 from fluxio_django.models import Checkpoint, PipelineVersion, Run
 from fluxio_django.records import record_to_begin
+from fluxio_django.tables import Tables
 
 LOOKALIKES = [("A", "a"), ("x", "x "), ("e", "é"), ("ss", "ß"), ("7", "\uff17")]
 
@@ -25,7 +26,7 @@ CHANGED_BY_EVERY_CHECKPOINT = {"head", "ip", "step", "lease_expires_at", "update
 
 def make(alias: str, run_id: str, **facts: object) -> Run:
     record = record_to_begin(opening(run_id), start_row(run_id), token=1)
-    assert Run.objects.using(alias).begin(replace(record, **facts), 30.0, [start_row(run_id)])
+    assert Tables(alias).runs.begin(replace(record, **facts), 30.0, [start_row(run_id)])
     return Run.objects.using(alias).get(run_id=run_id)
 
 
@@ -66,7 +67,7 @@ def test_run_ids_that_look_alike_are_different_runs(database: str, names: tuple[
 def test_versions_of_pipelines_that_look_alike_are_kept_apart(
     database: str, names: tuple[str, str]
 ) -> None:
-    versions = PipelineVersion.objects.using(database)
+    versions = Tables(database).versions
     for name in names:
         versions.create(pipeline=name, version="v", manifest="[]")
     assert versions.filter(pipeline__in=names).count() == 2

@@ -35,6 +35,7 @@ from fluxio.types import RunStatus
 from fluxio_django import DjangoStore
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import PipelineVersion, Run
+from fluxio_django.tables import Tables
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = 16
@@ -228,7 +229,7 @@ def test_the_lease_of_a_process_that_is_gone_need_not_be_waited_for(
         cwd=ROOT,
     )
     journal.open_blocking(opening("of the dead", owner=child.stdout.strip()))
-    assert Run.objects.using(database).seen("of the dead").held
+    assert Tables(database).runs.seen("of the dead").held
     claim = journal.open_blocking(heir("of the dead"))
     assert claim.previous is RunStatus.RUNNING
     assert journal.run_blocking("of the dead").takeovers == 1

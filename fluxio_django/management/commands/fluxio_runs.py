@@ -8,7 +8,6 @@ from itertools import islice
 from django.core.management.base import CommandParser
 
 from fluxio.types import RunStatus
-from fluxio_django import services
 from fluxio_django.management.arguments import at_least_one
 from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.runs import (
@@ -22,6 +21,7 @@ from fluxio_django.management.runs import (
 from fluxio_django.management.table import Column, draw
 from fluxio_django.models import Run
 from fluxio_django.redaction import shown_text
+from fluxio_django.tables import Tables
 
 _COLUMNS = [
     Column(title="run"),
@@ -93,7 +93,7 @@ class Command(FluxioCommand):
 
 def _matching(status: str | None, pipeline: str | None) -> Iterator[tuple[Run, str]]:
     """Runs and their statuses as they are shown, newest first."""
-    runs = Run.objects.using(services.database()).all()
+    runs = Tables().runs
     if pipeline is not None:
         # What is no name cannot be asked for in every database.
         runs = runs.filter(pipeline=pipeline) if pipeline.isprintable() else runs.none()

@@ -17,9 +17,10 @@ from fluxio_django import services
 from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.refusal import refusal
 from fluxio_django.management.terminal import Text, Tone
-from fluxio_django.models import Checkpoint, Run
+from fluxio_django.models import Checkpoint
 from fluxio_django.records import ROW_FIELDS, row_of
 from fluxio_django.registry import pipelines
+from fluxio_django.tables import Tables
 
 _LOOKS = 5
 """How often a run is looked at again that changed while it was read."""
@@ -90,12 +91,12 @@ def _accounts(run_ids: Sequence[str]) -> Iterator[_Account]:
         for run_id in run_ids:
             yield _account(services.find_run(run_id).run_id)
         return
-    for run_id in Run.objects.using(services.database()).all_ids():
+    for run_id in Tables().runs.all_ids():
         yield _account(run_id)
 
 
 def _account(run_id: str) -> _Account:
-    runs = Run.objects.using(services.database())
+    runs = Tables().runs
     for _ in range(_LOOKS):
         try:
             seen = runs.seen(run_id)

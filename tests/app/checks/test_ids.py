@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core import checks
 
-from fluxio_django.checks import DATABASE, SETUP
+from fluxio_django.checks import SETUP, check_database
 from fluxio_django.checks.ids import CheckID
 
 TESTS = "\n".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
@@ -28,4 +28,4 @@ def test_every_id_has_a_test_that_makes_it_speak(check: CheckID) -> None:
 
 def test_django_runs_every_check() -> None:
     registered = checks.registry.registry.get_checks(include_deployment_checks=True)
-    assert set(registered) >= {*SETUP, *DATABASE}
+    assert set(registered) >= {*SETUP, check_database}

@@ -17,6 +17,7 @@ from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.registry import pipelines
 from fluxio_django.runner import Executed, execute
 from fluxio_django.services import RunEndedError
+from fluxio_django.tables import Tables
 from tests.app.queueing.shop import executed, registered
 
 LATER = 3600.0
@@ -197,7 +198,7 @@ def test_a_lapsed_run_that_was_to_be_cancelled_is_not_taken_over(
 ) -> None:
     queued(checkout)
     Run.objects.using(eager).update(status="running", owner="elsewhere:1", lease_expires_at=None)
-    assert Run.objects.using(eager).ask_to_cancel("order", "enough")
+    assert Tables(eager).runs.ask_to_cancel("order", "enough")
     assert recovery.sweep(eager).cancelled == 1
     run = the_run(eager)
     assert (run.status, run.error, run.owner) == ("cancelled", "Cancelled: enough", "")
