@@ -186,9 +186,9 @@ class DjangoLeasing:
                 connection.close()
 
 
-def _forget_noted(**_: object) -> None:
+def forget_noted_versions(**_: object) -> None:
     """Note versions again once tables were flushed or migrated."""
     _noted.clear()
 
 
-post_migrate.connect(_forget_noted, dispatch_uid="fluxio_django.journal")
+post_migrate.connect(forget_noted_versions, dispatch_uid="fluxio_django.journal")

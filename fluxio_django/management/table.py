@@ -1,4 +1,4 @@
-"""Tables of text: aligned, and made to fit the terminal where there is one."""
+"""Tables of text: aligned where they fit, one value a line where they do not."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from fluxio_django.management.terminal import Terminal, Text, Tone, columns_of, 
 
 _GAP = "  "
 _LONGEST_CELL = 1_000
-"""Columns of one cell, unless its column says less."""
+"""Columns of one cell, wherever it is shown."""
+_WIDEST_LINE = 120
+"""Columns of a table in a pipe or a file, where nothing says how wide a line may be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
     """One column. Narrow terminals cut it down to `least` columns, where that is given.
 
-    In a pipe or a file, which are as wide as need be, a cell takes `most` columns. Where cutting
-    does not help, the `optional` ones are left out, the last one first.
+    Where cutting does not help, the `optional` ones are left out, the last one first. In a pipe or
+    a file nothing is cut or left out.
     """
 
     title: str
     right: bool = False
     least: int | None = None
-    most: int = _LONGEST_CELL
     optional: bool = False
 
 
@@ -32,27 +33,50 @@ def draw(
 ) -> bool:
     """Write a table with its titles, and say whether a cell had to be shortened.
 
-    Columns in which nothing stands are left out.
+    Columns in which nothing stands are left out. A table that is too wide for the terminal, or for
+    a line of a file, is written value by value.
     """
     used = [at for at in range(len(columns)) if any(_text_of(row[at]) for row in rows)]
     columns, rows = [columns[at] for at in used], [[row[at] for at in used] for row in rows]
     titles = [Text(column.title, Tone.TITLE) for column in columns]
     cells = [titles, *([_cell(terminal, one) for one in row] for row in rows)]
     natural = [max(columns_of(row[at].text) for row in cells) for at in range(len(columns))]
-    widths = fitted(columns, natural, terminal.width)
+    room = terminal.width
+    widths = dict(enumerate(natural)) if room is None else fitted(columns, natural, room)
+    if _total(widths) > (_WIDEST_LINE if room is None else room):
+        return _draw_values(terminal, cells)
     for row in cells:
         terminal.line(*_laid_out(terminal, columns, row, widths))
     return any(columns_of(row[at].text) > widths[at] for row in cells for at in widths)
 
 
-def fitted(columns: Sequence[Column], natural: Sequence[int], room: int | None) -> dict[int, int]:
+def _draw_values(terminal: Terminal, cells: Sequence[Sequence[Text]]) -> bool:
+    """Write each row as the first of its cells, and below it a line for each of the others."""
+    titles, *rows = cells
+    margin = max((columns_of(title.text) for title in titles[1:]), default=0)
+    room = _LONGEST_CELL if terminal.width is None else terminal.width
+    beside = _LONGEST_CELL
+    if terminal.width is not None:
+        beside = max(1, room - margin - 2 * len(_GAP))
+    was_cut = False
+    for first, *others in rows:
+        terminal.line(Text(shortened(first.text, room, terminal.ellipsis), first.tone))
+        was_cut |= columns_of(first.text) > room
+        for title, cell in zip(titles[1:], others, strict=True):
+            if cell.text:
+                text = shortened(cell.text, beside, terminal.ellipsis)
+                name = title.text + " " * (margin - columns_of(title.text))
+                terminal.line(_GAP, Text(name, title.tone), _GAP, Text(text, cell.tone))
+                was_cut |= columns_of(cell.text) > beside
+    return was_cut
+
+
+def fitted(columns: Sequence[Column], natural: Sequence[int], room: int) -> dict[int, int]:
     """The width of each column that is shown, by its position.
 
-    The widest column that may be cut is cut first. A table that is too wide even so keeps what
-    cannot be cut, and the terminal breaks its lines.
+    The widest column that may be cut is cut first. What cannot be cut may leave the table wider
+    than there is room.
     """
-    if room is None:
-        return {at: min(width, columns[at].most) for at, width in enumerate(natural)}
     shown = {at: min(width, _LONGEST_CELL) for at, width in enumerate(natural)}
     droppable = [at for at, column in enumerate(columns) if column.optional]
     while True:

@@ -15,9 +15,9 @@ from fluxio_django.management.runs import moment_of_run
 from fluxio_django.management.table import Column, draw
 from fluxio_django.values import JSON_RULE, json_value, short
 
-_VALUES = [Column(title="a", least=10, most=60), Column(title="b", least=10, most=60)]
-_KEYS = [Column(title="key", least=10, most=60), *_VALUES]
-_PATHS = [Column(title="path", least=16, most=60), Column(title="change", least=7, optional=True)]
+_VALUES = [Column(title="a", least=10), Column(title="b", least=10)]
+_KEYS = [Column(title="key", least=10), *_VALUES]
+_PATHS = [Column(title="path", least=16), Column(title="change", least=7, optional=True)]
 
 _MISSING = "-"
 

@@ -226,12 +226,25 @@ def test_a_terminal_never_gets_a_line_that_is_too_wide(screen: Screen) -> None:
     assert lines[1].endswith("x…")
 
 
-def test_a_pipe_gets_long_cells_whole() -> None:
-    assert drawn(io.StringIO(), ["a", "1", "x" * 500])[1].endswith("x" * 500)
+def test_a_terminal_that_is_too_narrow_for_a_table_gets_a_value_a_line(screen: Screen) -> None:
+    lines = drawn(screen, ["a" * 55, "1", "x" * 500], ["b" * 70, "22", "y"])
+    assert [columns_of(line) for line in lines] == [55, 11, 60, 60, 12, 11]
+    assert lines[2].endswith("x…")
+    assert lines[3].endswith("b…")
+
+
+def test_a_pipe_gets_long_cells_whole_a_value_a_line() -> None:
+    assert drawn(io.StringIO(), ["a", "1", "x" * 500], ["b", "22", ""]) == [
+        "a",
+        "  number  1",
+        "  text    " + "x" * 500,
+        "b",
+        "  number  22",
+    ]
 
 
 def test_a_pipe_gets_plain_ascii_for_what_is_left_out() -> None:
-    line = drawn(io.StringIO(), ["a", "1", "x" * 5_000])[1]
+    line = drawn(io.StringIO(), ["a", "1", "x" * 5_000])[2]
     assert line.endswith("x...")
     assert len(line) < 1_100
 
