@@ -118,14 +118,14 @@ def deleted_on_success() -> None:
     """A run that succeeded is removed at once."""
 
     def make(original: Any) -> Any:
-        def commit(journal: Any, claim: Any, commit: Any) -> None:
-            original(journal, claim, commit)
-            if commit.status is RunStatus.SUCCEEDED:
-                journal._tables.runs.forget(claim.run_id)
+        def commit(committing: Any) -> None:
+            original(committing)
+            if committing.commit.status is RunStatus.SUCCEEDED:
+                committing._tables.runs.forget(committing.claim.run_id)
 
         return commit
 
-    swap(DjangoJournal, "commit_blocking", make)
+    swap(Committing, "__call__", make)
 
 
 @defect(f"{_LATE_HEIR}[default-linear]")
