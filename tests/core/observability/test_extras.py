@@ -15,10 +15,14 @@ from fluxio.observability.langfuse import LangfuseCallback
 from tests.core.observability.story import Story, tell
 
 
-def load_anew(monkeypatch: pytest.MonkeyPatch, *, without: str) -> ModuleType:
+def load_anew(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    without: str,
+    source: Path = Path(fluxio.observability.opentelemetry.__file__),
+) -> ModuleType:
     """The module as a process gets it in which a package is not installed."""
     name = "fluxio_without_an_extra"
-    source = fluxio.observability.opentelemetry.__file__
     spec = importlib.util.spec_from_file_location(name, source)
     assert spec is not None
     assert spec.loader is not None
@@ -41,6 +45,12 @@ def test_without_opentelemetry_the_error_names_the_extra(
     module = load_anew(monkeypatch, without="opentelemetry")
     with pytest.raises(ImportError, match=r"pip install 'fluxio-django\[opentelemetry\]'"):
         module.OpenTelemetryCallback()
+
+
+def test_without_redis_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Path(fluxio.__file__).parent / "store" / "redis" / "__init__.py"
+    with pytest.raises(ImportError, match=r"pip install 'fluxio-django\[redis\]'"):
+        load_anew(monkeypatch, without="redis.asyncio", source=package)
 
 
 async def test_with_the_api_of_opentelemetry_alone_nothing_breaks(
