@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from secrets import randbits
 
@@ -15,7 +16,7 @@ from fluxio.store.base import Claim, Opening, OpenMode, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.idling import bounded_transaction
 from fluxio_django.limits import AtLimitError, Limits, limits_of
-from fluxio_django.records import NO_NOTE, Beginning, SeenRun, record_to_begin
+from fluxio_django.records import NO_NOTE, Beginning, SeenRun, Taken, record_to_begin
 from fluxio_django.tables import Tables
 
 _RACES = 10
@@ -120,9 +121,11 @@ class Admission:
         waits = takes and seen.record.status is RunStatus.QUEUED and limits.gated
         taken = self._through_gate(limits, take) if waits else take()
         self._unanswered = None
-        return self._claim(taken.record, seen.record.status) if taken is not None else None
+        if taken is None:
+            return None
+        return replace(self._claim(taken.record, seen.record.status), rows=taken.rows)
 
-    def _through_gate(self, limits: Limits, take: Callable[[], SeenRun | None]) -> SeenRun | None:
+    def _through_gate(self, limits: Limits, take: Callable[[], Taken | None]) -> Taken | None:
         """Take a queued run of a pipeline with limits, while no other one can be taken.
 
         Raises:

@@ -81,9 +81,12 @@ def seconds_parameter(seconds: float | None, connection: BaseDatabaseWrapper) ->
 
 
 class DatabaseTime(models.Expression):
-    """The time of the statement, `seconds` later where given, for use in querysets."""
+    """The time of the statement, `seconds` later where given, for use in querysets.
 
-    def __init__(self, seconds: float | None = None) -> None:
+    Seconds that are an expression become the parameter as they are.
+    """
+
+    def __init__(self, seconds: float | models.Expression | None = None) -> None:
         super().__init__(output_field=models.DateTimeField())
         self.seconds = seconds
 
@@ -93,4 +96,6 @@ class DatabaseTime(models.Expression):
         """The SQL and its parameters."""
         if self.seconds is None:
             return clock_of(connection).now, ()
+        if isinstance(self.seconds, models.Expression):
+            return clock_of(connection).later, (self.seconds,)
         return clock_of(connection).later, (seconds_parameter(self.seconds, connection),)

@@ -42,6 +42,13 @@ def select_texts(
     return _carried_out(connection, statement, parameters).texts()
 
 
+def select_rows(
+    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    """Do as `execute` where `can_prepare`, and give the rows of the answer as the driver does."""
+    return _carried_out(connection, statement, parameters).rows()
+
+
 def _carried_out(
     connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any]
 ) -> PreparedCursor:

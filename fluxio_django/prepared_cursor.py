@@ -62,6 +62,15 @@ class PreparedCursor:
         values = (result.get_value(row, 0) for row in range(result.ntuples))
         return [value.decode() for value in values if value is not None]
 
+    def rows(self) -> list[tuple[Any, ...]]:
+        """What the last statement returned, as any cursor of the connection gives it."""
+        result = self._result
+        if result is None or not result.ntuples:
+            return []
+        transformer = Transformer(self._raw)
+        transformer.set_pgresult(result)
+        return transformer.load_rows(0, result.ntuples, tuple)
+
     @property
     def _query(self) -> _Shown | None:
         """What Django's query log shows: the statement with its values, as of any other cursor."""

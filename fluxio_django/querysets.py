@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,15 +12,17 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
+from fluxio.errors import FluxioError
 from fluxio.store.base import Claim, Commit, Opening, Row, RunRecord
 from fluxio.types import RunStatus
-from fluxio_django.clock import DatabaseTime
+from fluxio_django.clock import DatabaseTime, seconds_parameter
 from fluxio_django.conf import settings
+from fluxio_django.frozen import Frozen, frozen_update, given_number, given_text
 from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.pieces import appending
 from fluxio_django.prepared import can_transact, execute, transact
 from fluxio_django.queues import Place, place_facts
-from fluxio_django.records import NO_NOTE, Note, SeenRun, storable
+from fluxio_django.records import NO_NOTE, Note, SeenRun, Taken, row_of, storable
 from fluxio_django.seen import SeenRunQuerySet
 from fluxio_django.statements import (
     begin_parameters,
@@ -104,28 +106,97 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
 
     def take(
         self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool
-    ) -> SeenRun | None:
+    ) -> Taken | None:
         """Claim a run whose history stays; None when it changed since it was seen.
 
-        The claim is one statement, so that nothing stays locked should this process stop. A run
-        that was executed is read again after it: its former owner may have committed since it was
-        seen, and under our token nobody else can write. Any other one is as it was seen, for
-        nothing changes it that does not change its token.
+        The claim is one statement, so that nothing stays locked should this process stop. On
+        PostgreSQL it tells how the run stands then, with the rows that are wanted. Elsewhere a run
+        that was executed is read again: its former owner may have committed since it was seen, and
+        under our token nobody else can write. Any other one is as it was seen, for nothing changes
+        it that does not change its token.
         """
-        taken = self._claimable(seen, owner_is_dead).update(
-            **_claiming(opening, token),
-            **_wishes(seen.record),
-            takeovers=_takeovers(seen.record),
-            started_at=Coalesce("started_at", DatabaseTime()),
-        )
-        if taken and seen.record.status is not RunStatus.RUNNING:
-            return replace(seen, held=True, record=replace(seen.record, token=token))
-        now = self.seen(opening.run_id) if taken else None
-        return now if now is not None and now.record.token == token else None
+        connection, record = self._connection, seen.record
+        claim = self._taking(seen, opening, owner_is_dead)
+        values = {
+            "run_id": record.run_id,
+            "seen_token": record.token,
+            "seen_owner": record.owner or "",
+            "pipeline": opening.pipeline,
+            "token": token,
+            "owner": opening.owner,
+            "lease": seconds_parameter(opening.lease_seconds, connection),
+            "takeovers": _takeovers(record),
+        }
+        if connection.vendor == "postgresql":
+            return self._take_and_tell(claim, values, replace(record, token=token), opening)
+        if not execute(connection, claim.statement, claim.filled(values)):
+            return None
+        if record.status is not RunStatus.RUNNING:
+            return Taken(record=replace(record, token=token))
+        now = self.seen(opening.run_id)
+        return Taken(record=now.record) if now is not None and now.record.token == token else None
+
+    def _take_and_tell(
+        self, claim: Frozen, values: Mapping[str, Any], record: RunRecord, opening: Opening
+    ) -> Taken | None:
+        statement = self._statements.taking(claim.statement, rows=opening.wants_rows)
+        found = replace(claim, statement=statement).rows(self._connection, values)
+        if not found:
+            return None
+        head, attempt, *_ = found[0]
+        record = replace(record, head=head, attempt=attempt)
+        rows = self._rows_of_claim(record, found) if opening.wants_rows else ()
+        return Taken(record=record, rows=rows)
+
+    def _rows_of_claim(self, record: RunRecord, found: Sequence[Sequence[Any]]) -> tuple[Row, ...]:
+        """The rows that came with a claim, where they are what the run has up to its head.
+
+        What its former owner committed at the last moment may be missing. Then there are none, as
+        where one is damaged: whoever asks for them again is told.
+        """
+        connection = self._connection
+        try:
+            rows = tuple(
+                row_of(record.run_id, values, connection)
+                for _, _, *values in found
+                if values[0] is not None
+            )
+        except FluxioError:
+            return ()
+        due = range(record.head - len(rows) + 1, record.head + 1)
+        return rows if [row.sequence for row in rows] == list(due) else ()
+
+    def _taking(self, seen: SeenRun, opening: Opening, owner_is_dead: bool) -> Frozen:
+        """The update of `take`, with what differs from claim to claim to be given."""
+        status = seen.record.status
+
+        def build() -> tuple[models.QuerySet[Any], dict[str, Any]]:
+            run = replace(
+                seen.record,
+                run_id=given_text("run_id"),
+                token=given_number("seen_token"),
+                owner=given_text("seen_owner"),
+            )
+            wish = replace(
+                opening,
+                pipeline=given_text("pipeline"),
+                owner=given_text("owner"),
+                lease_seconds=given_number("lease"),
+            )
+            changes = {
+                **_claiming(wish, given_number("token")),
+                **_wishes(run),
+                "takeovers": given_number("takeovers"),
+                "started_at": Coalesce("started_at", DatabaseTime()),
+            }
+            return self._claimable(replace(seen, record=run), owner_is_dead), changes
+
+        key = "take", status, owner_is_dead and status is RunStatus.RUNNING
+        return frozen_update(self.db, key, build)
 
     def restart(
         self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool
-    ) -> SeenRun | None:
+    ) -> Taken | None:
         """Claim a run, delete its history and begin with `opening.start`; None as with `take`.
 
         The run itself stays, so that its token goes on growing and old owners stay fenced out.
@@ -154,7 +225,8 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
                 return None
             self._rows.filter(run=seen.pk).delete()
             self._append(opening.run_id, [start])
-            return self.seen(opening.run_id)
+            now = self.seen(opening.run_id)
+            return None if now is None else Taken(record=now.record)
 
     def replace(self, seen: SeenRun, record: RunRecord, row: Row) -> bool:
         """Append a row to a run nobody executes, and set its record; False when it changed."""

@@ -44,6 +44,17 @@ class SeenRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """A run as it stands after its claim, with the rows of its newest state where they are known.
+
+    `record` tells for sure what a claim does: token, attempt and head.
+    """
+
+    record: RunRecord
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
     """What only a project knows of a run: who asked for it, and what it is about."""
 

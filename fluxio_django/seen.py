@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db import connections, models
 from django.db.models import (
@@ -22,6 +22,7 @@ from fluxio.store.base import Row
 from fluxio.store.refusals import row_damaged
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
+from fluxio_django.frozen import frozen_query, given_number, given_text
 from fluxio_django.queues import AVAILABLE, QueuedRunQuerySet, Standing
 from fluxio_django.records import (
     NO_NOTE,
@@ -46,21 +47,34 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
 
     def seen(self, run_id: str) -> SeenRun | None:
         """The run as it stands, None where it is unknown; one query."""
-        return next(iter(self.filter(run_id=run_id).order_by().as_seen()), None)
+        query = frozen_query(self.db, "seen", lambda: self._one._facts())
+        found = query.rows(self._connection, {"run_id": run_id})
+        return next((seen for _, seen in self._seen_in(found)), None)
 
     def as_seen(self) -> list[SeenRun]:
         """The runs as the core knows them; one query."""
-        return [seen for _, seen in self._as_seen_with(())]
+        return [seen for _, seen in self._seen_in(self._facts())]
 
-    def _as_seen_with(self, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], SeenRun]]:
+    @property
+    def _one(self) -> Self:
+        """The run whose id is given when a frozen query is asked."""
+        return self.filter(run_id=given_text("run_id")).order_by()
+
+    def _facts(self, names: Sequence[str] = ()) -> models.QuerySet[Any]:
+        """What `_seen_in` takes: values of these names, and what tells of a run."""
         held = Q(status=RunStatus.RUNNING) & Q(lease_expires_at__gt=DatabaseTime())
         runs = self.annotate(held=ExpressionWrapper(held, output_field=BooleanField()))
+        return runs.values_list(*names, "pk", "held", *RECORD_FIELDS)
+
+    def _seen_in(
+        self, found: Iterable[Sequence[Any]], names: Sequence[str] = ()
+    ) -> Iterator[tuple[dict[str, Any], SeenRun]]:
         first = len(names)
-        for found in runs.values_list(*names, "pk", "held", *RECORD_FIELDS):
-            pk, is_held, *values = found[first:]
+        for facts in found:
+            pk, is_held, *values = facts[first:]
             record = record_of(values, self._connection)
             yield (
-                dict(zip(names, found, strict=False)),
+                dict(zip(names, facts, strict=False)),
                 SeenRun(pk=pk, held=bool(is_held), record=record),
             )
 
@@ -92,15 +106,20 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
 
     def standing(self, run_id: str) -> Standing | None:
         """The run as a worker finds it that got its ticket, None where it is unknown."""
-        extra = {
-            "available": ExpressionWrapper(AVAILABLE, output_field=BooleanField()),
-            "paused": self._in_paused_queue,
-            "outranked_by": self._outranked_by,
-            "beside_lapsed": self._beside_lapsed,
-        }
-        names = ("queue", "priority", *extra)
-        found = self.filter(run_id=run_id).order_by().annotate(**extra)
-        for facts, seen in found._as_seen_with(names):
+        names = ("queue", "priority", "available", "paused", "outranked_by", "beside_lapsed")
+
+        def build() -> models.QuerySet[Any]:
+            run = self._one.annotate(
+                available=ExpressionWrapper(AVAILABLE, output_field=BooleanField()),
+                paused=self._in_paused_queue,
+                outranked_by=self._outranked_by,
+                beside_lapsed=self._beside_lapsed,
+            )
+            return run._facts(names)
+
+        query = frozen_query(self.db, "standing", build)
+        found = query.rows(self._connection, {"run_id": run_id})
+        for facts, seen in self._seen_in(found, names):
             available, paused = bool(facts["available"]), bool(facts["paused"])
             return Standing(
                 seen=seen,
@@ -126,19 +145,19 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
         Raises:
             CorruptCheckpointError: the run's record tells of a row that is not there.
         """
-        wanted = Q(checkpoints__sequence__gte=first)
-        if last is not None:
-            wanted &= Q(checkpoints__sequence__lte=last)
-        log = self.filter(run_id=run_id).annotate(
-            log=FilteredRelation("checkpoints", condition=wanted)
-        )
-        columns = (f"log__{name}" for name in ROW_FIELDS)
-        found = list(log.order_by("log__sequence").values_list("head", *columns))
-        rows = [
-            row_of(run_id, values, self._connection)
-            for _, *values in found
-            if values[0] is not None
-        ]
+
+        def build() -> models.QuerySet[Any]:
+            wanted = Q(checkpoints__sequence__gte=given_number("first"))
+            if last is not None:
+                wanted &= Q(checkpoints__sequence__lte=given_number("last"))
+            log = self._one.annotate(log=FilteredRelation("checkpoints", condition=wanted))
+            columns = (f"log__{name}" for name in ROW_FIELDS)
+            return log.order_by("log__sequence").values_list("head", *columns)
+
+        query = frozen_query(self.db, ("log", last is None), build)
+        connection = self._connection
+        found = query.rows(connection, {"run_id": run_id, "first": first, "last": last})
+        rows = [row_of(run_id, values, connection) for _, *values in found if values[0] is not None]
         head = found[0][0] if found else -1
         due = range(max(first, 0), (head if last is None else min(head, last)) + 1)
         for sequence, row in zip_longest(due, rows):
@@ -154,11 +173,15 @@ class SeenRunQuerySet(QueuedRunQuerySet[Instance]):
             NoCheckpointError: the run is unknown.
             CorruptCheckpointError: it has no such row, though every run begins with one.
         """
-        full = self._rows.filter(run=OuterRef("pk"), full=True).order_by("-sequence")
-        if upto is not None:
-            full = full.filter(sequence__lte=upto)
-        newest = self.filter(run_id=run_id).order_by()
-        for sequence in newest.values_list(Subquery(full.values("sequence")[:1]), flat=True):
+
+        def build() -> models.QuerySet[Any]:
+            full = self._rows.filter(run=OuterRef("pk"), full=True).order_by("-sequence")
+            if upto is not None:
+                full = full.filter(sequence__lte=given_number("upto"))
+            return self._one.values_list(Subquery(full.values("sequence")[:1]))
+
+        query = frozen_query(self.db, ("newest full", upto is None), build)
+        for (sequence,) in query.rows(self._connection, {"run_id": run_id, "upto": upto}):
             if sequence is None:
                 raise row_damaged(run_id, 0, "is missing")
             return int(sequence)

@@ -12,7 +12,7 @@ from django.db import connections, models
 from fluxio.store.base import Claim, Commit, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.clock import clock_of, seconds_parameter
-from fluxio_django.records import ROW_COLUMNS, Note, row_parameters, storable
+from fluxio_django.records import ROW_COLUMNS, ROW_FIELDS, Note, row_parameters, storable
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -59,7 +59,8 @@ class Statements:
     `begin` inserts a run. `append` inserts one row of a run. `fence` moves a run's record if the
     claim still holds, `fence_head` moreover if the log ends where the commit goes on. `commit_step`
     is `fence_head` for a run that goes on, with the row of a step. `renew` extends the leases of
-    claims, `renew_free` of those whose run nobody has locked.
+    claims, `renew_free` of those whose run nobody has locked. `told` follows an update that claims
+    a run and gives head and attempt, `told_with_rows` the rows of its newest state besides.
     """
 
     begin: str
@@ -73,6 +74,8 @@ class Statements:
     claim: str
     renew: str
     renew_free: str
+    told: str
+    told_with_rows: str
 
     def many(self, statement: str, rows: int) -> str:
         """One of the statements that insert several rows at once (PostgreSQL)."""
@@ -81,6 +84,10 @@ class Statements:
     def for_claims(self, statement: str, claims: int) -> str:
         """One of the statements that renew so many claims at once."""
         return statement.replace("{claims}", " OR ".join([self.claim] * claims))
+
+    def taking(self, update: str, *, rows: bool) -> str:
+        """An update that claims a run, and how the run stands then (PostgreSQL)."""
+        return f"WITH proof AS ({update} {self.told_with_rows if rows else self.told}"
 
     def begin_block(self, appends: Sequence[str]) -> str:
         """`begin` and its rows as one block (MariaDB); it selects 1."""
@@ -142,6 +149,8 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
         claim=f"({' AND '.join(_equal(connection, run, 'run_id', 'token', 'owner'))})",
         renew=_renew(connection, run),
         renew_free=_renew(connection, run, " FOR UPDATE SKIP LOCKED"),
+        told=_told(connection, run, checkpoint, rows=False),
+        told_with_rows=_told(connection, run, checkpoint, rows=True),
     )
 
 
@@ -201,6 +210,30 @@ def _commit_step(connection: BaseDatabaseWrapper, run: Table, checkpoint: Table)
         f"WHERE {' AND '.join(conditions)} RETURNING {', '.join(shared)}) "
         f"INSERT INTO {quote(checkpoint._meta.db_table)} ({into}) "
         f"SELECT {', '.join(f'proof.{it}' for it in shared)}, {given} FROM proof"
+    )
+
+
+def _told(connection: BaseDatabaseWrapper, run: Table, checkpoint: Table, *, rows: bool) -> str:
+    quote = connection.ops.quote_name
+    table, key = quote(run._meta.db_table), quote(column_of(run, "id"))
+    facts = [quote(column_of(run, name)) for name in ("head", "attempt")]
+    returning = ", ".join(f"{table}.{name}" for name in (key, *facts))
+    told = ", ".join(f"proof.{name}" for name in facts)
+    if not rows:
+        return f"RETURNING {returning}) SELECT {told} FROM proof"  # noqa: S608
+    log = quote(checkpoint._meta.db_table)
+    of_run, sequence, full = (
+        quote(column_of(checkpoint, name)) for name in ("run", "sequence", "full")
+    )
+    columns = ", ".join(f"log.{quote(column_of(checkpoint, name))}" for name in ROW_FIELDS)
+    newest = (
+        f"SELECT {sequence} FROM {log} WHERE {of_run} = proof.{key} AND {full} "  # noqa: S608
+        f"ORDER BY {sequence} DESC LIMIT 1"
+    )
+    return (
+        f"RETURNING {returning}) SELECT {told}, {columns} FROM proof "  # noqa: S608
+        f"LEFT JOIN {log} AS log ON log.{of_run} = proof.{key} AND log.{sequence} >= ({newest}) "
+        f"ORDER BY log.{sequence}"
     )
 
 

@@ -132,7 +132,7 @@ class Spelling:
         named = "".join(_named(name).replace("%", "%%") + "%s" for name in self.names)
         self._template = f"{len(names)};{named}"
 
-    def spell(self, values: Iterable[str | int | bool | None]) -> bytes:
+    def spell(self, values: Iterable[Any]) -> bytes:
         """A binding as `seal` spells it; `values` of plain types, in the order of `self.names`."""
         return (self._template % tuple(map(_plainly_spelled, values))).encode(
             "utf-8", "surrogatepass"
@@ -141,8 +141,20 @@ class Spelling:
 
 def _rendered(binding: Mapping[str, Bound]) -> bytes:
     """One spelling per binding: sorted, each name and value with its length and type in front."""
-    parts = [_named(name) + _spelled(binding[name], name) for name in sorted(binding)]
+    spelling = _spelling_of(tuple(binding))
+    values = [binding[name] for name in spelling.names]
+    if _PLAIN.issuperset(map(type, values)):
+        return spelling.spell(values)
+    parts = [_named(name) + _spelled(binding[name], name) for name in spelling.names]
     return f"{len(parts)};{''.join(parts)}".encode("utf-8", "surrogatepass")
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+@lru_cache(maxsize=64)
+def _spelling_of(names: tuple[str, ...]) -> Spelling:
+    return Spelling(*names)
 
 
 @lru_cache(maxsize=256)

@@ -74,16 +74,21 @@ class Claims:
         """
         return self._opening(run_id, OpenMode.CREATE, state, origin)
 
-    async def take(self, run_id: str, carries: str = "", known: RunRecord | None = None) -> Claim:
+    async def take(self, run_id: str, carries: str = "") -> Claim:
         """Take a run that is there; `carries` is a version other than ours that it may have.
-
-        `known` is its record as it was just read (see `Opening`).
 
         Raises:
             NoCheckpointError, RunIDInUseError, CheckpointVersionError: see `Journal.open`.
         """
-        opening = self._opening(run_id, OpenMode.TAKE)
-        return await self._open(replace(opening, carries=carries, known=known))
+        return await self._open(replace(self._opening(run_id, OpenMode.TAKE), carries=carries))
+
+    async def take_to_go_on(self, known: RunRecord) -> Claim:
+        """Do as `take` with a run of our version whose record was just read (see `Opening`).
+
+        The claim may have the rows of its newest state.
+        """
+        opening = self._opening(known.run_id, OpenMode.TAKE)
+        return await self._open(replace(opening, known=known, wants_rows=True))
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[StopSign]:

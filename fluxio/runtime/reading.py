@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
@@ -18,7 +18,7 @@ from fluxio.runtime.environment import Fetch, SyncCaller, nothing_elsewhere
 from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest, state_before
 from fluxio.runtime.machine import Position, State
 from fluxio.store.admission import foreign_run, no_checkpoint, version_changed
-from fluxio.store.base import Journal, RunRecord
+from fluxio.store.base import Journal, Row, RunRecord
 from fluxio.types import RunStatus
 
 Found = TypeVar("Found")
@@ -155,17 +155,22 @@ class Reader:
         """The values of a run's context at a moment, to be shown or compared."""
         return await self._values(run_id, at, nothing_elsewhere)
 
-    async def newest_state(self, record: RunRecord, *, head: int) -> State:
+    async def newest_state(
+        self, record: RunRecord, *, head: int, rows: Sequence[Row] = ()
+    ) -> State:
         """The state in which a run stands whose newest row is `head`, to go on from.
 
-        Rows behind the head are read as well: there may be none, and the store says so. Of a run
-        that has only begun, all rows are asked for instead of where its newest full one is.
+        `rows` make it up, where they are known already. Else rows behind the head are read as well:
+        there may be none, and the store says so. Of a run that has only begun, all rows are asked
+        for instead of where its newest full one is.
         """
 
         def find(log: Log) -> tuple[State, Contexts]:
             state = log.final_state(self.program)
             return state, _contexts(state)
 
+        if rows:
+            return await self._find(record, rows, find, self.fetching)
         return await self._load(record, find, self.fetching, whole=head == 0)
 
     async def result(self, record: RunRecord) -> Context:
@@ -235,15 +240,23 @@ class Reader:
         upto: int | None = None,
     ) -> Found:
         """What `find` sees in the log; the contexts it gives as well are completed."""
+        read = read_all if whole else read_newest
+        rows = await read(self.journal, record.run_id, upto=upto)
+        return await self._find(record, rows, find, fetching)
 
+    async def _find(
+        self,
+        record: RunRecord,
+        rows: Sequence[Row],
+        find: Callable[[Log], tuple[Found, Contexts]],
+        fetching: Callable[[], AbstractContextManager[Fetch]],
+    ) -> Found:
         def load() -> Found:
             with fetching() as fetch:
                 found, contexts = find(Log.open(record.run_id, rows))
                 fetch(contexts)
             return found
 
-        read = read_all if whole else read_newest
-        rows = await read(self.journal, record.run_id, upto=upto)
         return await self.caller.call(load)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fluxio.context import Context, FinalContext
@@ -137,7 +137,7 @@ class Runs:
             return await self._result(record)
         if passage is not None:
             return await self._carry(record, passage, watch)
-        claim = await self._claims.take(run_id, known=record)
+        claim = await self._claims.take_to_go_on(record)
         return await self._go_on(claim, record, watch)
 
     async def replay(
@@ -178,6 +178,7 @@ class Runs:
             await self._claims.give_back(claim, asyncio.CancelledError())
             return await self._result(record)
         state = await self._state_under(claim, record)
+        claim = replace(claim, rows=())  # they are decoded, and may be large
         move = machine.resume(self.program, state)
         fresh = claim.previous is RunStatus.QUEUED and claim.head == 0
         return await self._claimed(claim, move, watch, resumed=not fresh)
@@ -264,7 +265,7 @@ class Runs:
     async def _state_under(self, claim: Claim, record: RunRecord) -> State:
         """The newest state, read after the claim; a damaged run is handed back untouched."""
         try:
-            return await self.reader.newest_state(record, head=claim.head)
+            return await self.reader.newest_state(record, head=claim.head, rows=claim.rows)
         except BaseException as problem:
             await self._claims.give_back(claim, problem)
             raise

@@ -140,6 +140,7 @@ class Opening:
     `note` is what the caller wants to be kept beside a new run: the store's own business, which the
     runtime only hands on. `known` is the record as the caller has just read it, for TAKE: a store
     may go by it instead of reading again, if its claim fails where the record no longer stands.
+    `wants_rows` says that a TAKE goes on from the newest state; see `Claim`.
     """
 
     run_id: str
@@ -156,6 +157,7 @@ class Opening:
     note: Any = None
     carries: str = ""
     known: RunRecord | None = None
+    wants_rows: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +165,9 @@ class Claim:
     """Proof that this execution owns a run: every commit carries the token.
 
     `head` and `attempt` are the run's at the moment of the claim; `previous` is the status the run
-    had before it (RUNNING when a dead owner was taken over).
+    had before it (RUNNING when a dead owner was taken over). `rows` are those from the newest full
+    one to the head, where they were wanted and the journal found them with the claim; else there
+    are none, and the rows are asked for.
     """
 
     run_id: str
@@ -173,6 +177,7 @@ class Claim:
     head: int
     lease_seconds: float
     previous: RunStatus
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

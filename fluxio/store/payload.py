@@ -208,19 +208,7 @@ class RowFacts:
 
     def binding(self) -> dict[str, str | int | bool | None]:
         """The facts that the digest covers, so that a row cannot be moved or altered unseen."""
-        return {
-            "run_id": self.run_id,
-            "sequence": self.sequence,
-            "attempt": self.attempt,
-            "kind": self.kind.value,
-            "step": self.step,
-            "ip": self.ip,
-            "branch": self.branch,
-            "background": self.background,
-            "version": self.version,
-            "full": self.full,
-            "tries": self.tries,
-        }
+        return _binding(self.run_id, self)
 
 
 _SPELLING = Spelling(
@@ -306,7 +294,23 @@ def open_rows(run_id: str, rows: Sequence[Row]) -> list[Body]:
 
 def binding_of(run_id: str, row: Row) -> dict[str, str | int | bool | None]:
     """The facts about a row that its digest covers."""
-    return _facts(run_id, row).binding()
+    return _binding(run_id, row)
+
+
+def _binding(run_id: str, facts: Row | RowFacts) -> dict[str, str | int | bool | None]:
+    return {
+        "run_id": run_id,
+        "sequence": facts.sequence,
+        "attempt": facts.attempt,
+        "kind": RowKind(facts.kind).value,
+        "step": facts.step,
+        "ip": facts.ip,
+        "branch": facts.branch,
+        "background": facts.background,
+        "version": facts.version,
+        "full": facts.full,
+        "tries": facts.tries,
+    }
 
 
 def _facts(run_id: str, row: Row) -> RowFacts:

@@ -41,7 +41,7 @@ def test_a_duplicate_ticket_does_nothing(checkout: DjangoPipeline, eager: str) -
     assert len(executed) == 2
 
 
-def test_a_worker_asks_the_database_three_times_before_the_first_stage(
+def test_a_worker_asks_the_database_as_seldom_as_it_can_before_the_first_stage(
     checkout: DjangoPipeline, eager: str
 ) -> None:
     queued(checkout)
@@ -54,7 +54,8 @@ def test_a_worker_asks_the_database_three_times_before_the_first_stage(
 
     with connections[eager].execute_wrapper(note):
         assert execute("order") is Executed.DONE
-    assert asked == ["SELECT", "UPDATE", "SELECT"]
+    claims_and_reads = connections[eager].vendor == "postgresql"
+    assert asked == ["SELECT", *(["WITH"] if claims_and_reads else ["UPDATE", "SELECT"])]
 
 
 def test_a_redelivered_ticket_of_a_failed_run_does_not_try_again(
@@ -73,7 +74,7 @@ def test_a_run_that_failed_since_a_worker_looked_at_it_is_not_executed_again(
     outcomes: list[Executed] = []
 
     def let_another_worker_win(execute_statement: Any, sql: str, *rest: Any) -> Any:
-        if not outcomes and sql.startswith("UPDATE"):
+        if not outcomes and sql.startswith(("UPDATE", "WITH proof AS (UPDATE")):
             outcomes.append(Executed.HELD_BACK)
             outcomes[0] = execute("order")
         return execute_statement(sql, *rest)
