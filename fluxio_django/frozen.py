@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 
 from fluxio_django.prepared import can_prepare, select_rows
 
@@ -111,6 +111,19 @@ def frozen_update(
         query.add_update_values(changes)
         query.clear_select_clause()
         statement, parameters = query.get_compiler(connection=connections[alias]).as_sql()
+        known = _frozen[alias, key] = Frozen(statement, tuple(map(_plain, parameters)))
+    return known
+
+
+def frozen_insert(alias: str, key: Hashable, build: Callable[[], models.Model]) -> Frozen:
+    """The insertion of the instance that `build` gives; its primary key is the database's."""
+    known = _frozen.get((alias, key))
+    if known is None:
+        made = build()
+        query: Any = InsertQuery(type(made))
+        fields = [field for field in made._meta.concrete_fields if not field.primary_key]
+        query.insert_values(fields, [made])
+        ((statement, parameters),) = query.get_compiler(connection=connections[alias]).as_sql()
         known = _frozen[alias, key] = Frozen(statement, tuple(map(_plain, parameters)))
     return known
 

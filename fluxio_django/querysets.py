@@ -17,11 +17,17 @@ from fluxio.store.base import Claim, Commit, Opening, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime, seconds_parameter
 from fluxio_django.conf import settings
-from fluxio_django.frozen import Frozen, frozen_update, given_number, given_text
+from fluxio_django.frozen import (
+    Frozen,
+    frozen_insert,
+    frozen_update,
+    given_number,
+    given_text,
+)
 from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.pieces import appending
 from fluxio_django.prepared import can_transact, execute, transact
-from fluxio_django.queues import Place, place_facts
+from fluxio_django.queues import Place, place_facts, seconds_until_due
 from fluxio_django.records import NO_NOTE, Note, SeenRun, Taken, row_of, storable
 from fluxio_django.seen import SeenRunQuerySet
 from fluxio_django.statements import (
@@ -75,34 +81,73 @@ class RunQuerySet(SeenRunQuerySet[Instance]):
     def enqueue(self, opening: Opening, place: Place, token: int) -> bool:
         """Insert a queued run with its first row; False, and nothing done, where the id is taken.
 
-        An open transaction of the caller goes on either way.
+        An open transaction of the caller goes on either way. On PostgreSQL this is one statement.
         """
-        start = opening.start
+        start, connection = opening.start, self._connection
         assert start is not None
+        run = self._enqueueing()
+        values = run.filled(self._enqueued(opening, start, place, token))
+        if connection.vendor == "postgresql":
+            statement = self._statements.adding(run.statement)
+            row = rows_parameters(opening.run_id, [start], connection)
+            return execute(connection, statement, [*values, *row]) > 0
         try:
             with transaction.atomic(using=self.db):
-                self.create(
-                    run_id=opening.run_id,
-                    pipeline=opening.pipeline,
-                    version=opening.version,
-                    status=RunStatus.QUEUED.value,
-                    attempt=start.attempt,
-                    head=start.sequence,
-                    ip=start.ip,
-                    step=opening.step,
-                    token=token,
-                    parent=opening.parent or "",
-                    parent_sequence=opening.parent_sequence,
-                    created_at=DatabaseTime(),
-                    updated_at=DatabaseTime(),
-                    **place_facts(place),
-                )
+                execute(connection, run.statement, values)
                 self._append(opening.run_id, [start])
         except IntegrityError:
             if self.filter(run_id=opening.run_id).exists():
                 return False
             raise
         return True
+
+    def _enqueueing(self) -> Frozen:
+        """The insertion of a queued run, with everything that differs to be given."""
+
+        def build() -> models.Model:
+            place: Any = Place(
+                queue=given_text("queue"),
+                priority=given_number("priority"),
+                delay=given_number("delay"),
+                requested_by_id=given_number("requested_by_id"),
+                subject_type_id=given_number("subject_type_id"),
+                subject_id=given_text("subject_id"),
+            )
+            texts = ("run_id", "pipeline", "version", "step", "parent")
+            numbers = ("attempt", "head", "ip", "token", "parent_sequence")
+            return self.model(
+                **{name: given_text(name) for name in texts},
+                **{name: given_number(name) for name in numbers},
+                status=RunStatus.QUEUED.value,
+                created_at=DatabaseTime(),
+                updated_at=DatabaseTime(),
+                **place_facts(place, due=given_number("due")),
+            )
+
+        return frozen_insert(self.db, "enqueue", build)
+
+    def _enqueued(self, opening: Opening, start: Row, place: Place, token: int) -> dict[str, Any]:
+        connection = self._connection
+        user: Any = self.model._meta.get_field("requested_by")
+        return {
+            "run_id": opening.run_id,
+            "pipeline": opening.pipeline,
+            "version": opening.version,
+            "attempt": start.attempt,
+            "head": start.sequence,
+            "ip": start.ip,
+            "step": opening.step,
+            "token": token,
+            "parent": opening.parent or "",
+            "parent_sequence": opening.parent_sequence,
+            "queue": place.queue,
+            "priority": place.priority,
+            "delay": seconds_parameter(place.delay, connection),
+            "due": seconds_parameter(seconds_until_due(place.delay), connection),
+            "requested_by_id": user.get_db_prep_save(place.requested_by_id, connection),
+            "subject_type_id": place.subject_type_id,
+            "subject_id": place.subject_id,
+        }
 
     def take(
         self, seen: SeenRun, opening: Opening, token: int, *, owner_is_dead: bool

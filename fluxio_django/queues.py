@@ -343,23 +343,27 @@ def first_grace() -> float:
     return settings().sweep_seconds * _SWEEPS_OF_GRACE
 
 
-def place_facts(place: Place) -> dict[str, Any]:
-    """The columns of a run that is put into a queue."""
+def place_facts(place: Place, due: Any = None) -> dict[str, Any]:
+    """The columns of a run that is put into a queue; `due` in seconds, where that is known."""
     return {
         "queue": place.queue,
         "priority": place.priority,
         "requested_by_id": place.requested_by_id,
         "subject_type_id": place.subject_type_id,
         "subject_id": place.subject_id,
-        **_queued(place.delay),
+        **_queued(place.delay, due),
     }
 
 
-def _queued(delay: float) -> dict[str, Any]:
-    grace = first_grace() if delay <= LONGEST_DELAY_OF_MESSAGES else 0.0
+def seconds_until_due(delay: float) -> float:
+    """When a run that becomes available after so many seconds is handed over once more."""
+    return delay + (first_grace() if delay <= LONGEST_DELAY_OF_MESSAGES else 0.0)
+
+
+def _queued(delay: Any, due: Any = None) -> dict[str, Any]:
     return {
         "available_at": DatabaseTime(delay),
-        "due_at": DatabaseTime(delay + grace),
+        "due_at": DatabaseTime(seconds_until_due(delay) if due is None else due),
         "dispatches": 0,
         "held_back": "",
     }

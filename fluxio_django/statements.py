@@ -59,8 +59,9 @@ class Statements:
     `begin` inserts a run. `append` inserts one row of a run. `fence` moves a run's record if the
     claim still holds, `fence_head` moreover if the log ends where the commit goes on. `commit_step`
     is `fence_head` for a run that goes on, with the row of a step. `renew` extends the leases of
-    claims, `renew_free` of those whose run nobody has locked. `told` follows an update that claims
-    a run and gives head and attempt, `told_with_rows` the rows of its newest state besides.
+    claims, `renew_free` of those whose run nobody has locked. `added` follows the insertion of a
+    run and adds its rows, where the id is free. `told` follows an update that claims a run and
+    gives head and attempt, `told_with_rows` the rows of its newest state besides.
     """
 
     begin: str
@@ -74,6 +75,7 @@ class Statements:
     claim: str
     renew: str
     renew_free: str
+    added: str
     told: str
     told_with_rows: str
 
@@ -84,6 +86,10 @@ class Statements:
     def for_claims(self, statement: str, claims: int) -> str:
         """One of the statements that renew so many claims at once."""
         return statement.replace("{claims}", " OR ".join([self.claim] * claims))
+
+    def adding(self, insertion: str) -> str:
+        """The insertion of a run with its first row, where the id is free (PostgreSQL)."""
+        return self.many(f"WITH proof AS ({insertion} {self.added}", 1)
 
     def taking(self, update: str, *, rows: bool) -> str:
         """An update that claims a run, and how the run stands then (PostgreSQL)."""
@@ -131,14 +137,14 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
     begin = _begin(connection, run)
     fence, fence_head = _fence(connection, run, head=False), _fence(connection, run, head=True)
     taken = "FROM proof, (VALUES {rows}) AS given"
+    free = f"ON CONFLICT ({run_id}) DO NOTHING RETURNING {key}"
     return Statements(
         begin=begin,
         append=f"{into_rows} SELECT {key}, {values} FROM {runs} WHERE {run_id} = %s",  # noqa: S608
         fence=fence,
         fence_head=fence_head,
         begin_with_rows=(
-            f"WITH proof AS ({begin} ON CONFLICT ({run_id}) DO NOTHING RETURNING {key}) "
-            f"{into_rows} SELECT proof.{key}, given.* {taken}"
+            f"WITH proof AS ({begin} {free}) {into_rows} SELECT proof.{key}, given.* {taken}"
         ),
         commit_with_rows=(
             f"WITH proof AS ({fence_head} RETURNING {key}) "
@@ -149,6 +155,7 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
         claim=f"({' AND '.join(_equal(connection, run, 'run_id', 'token', 'owner'))})",
         renew=_renew(connection, run),
         renew_free=_renew(connection, run, " FOR UPDATE SKIP LOCKED"),
+        added=f"{free}) {into_rows} SELECT proof.{key}, given.* {taken}",
         told=_told(connection, run, checkpoint, rows=False),
         told_with_rows=_told(connection, run, checkpoint, rows=True),
     )
