@@ -100,14 +100,13 @@ def surely(alias: str, work: Callable[[], Result]) -> Result:
     Raises:
         StoreError: the database failed for good.
     """
-    connection = connections[alias]
-    pauses = () if connection.in_atomic_block else PAUSES
-    for pause in (*pauses, None):
+    for pause in (*PAUSES, None):
         try:
             return work()
         except Error as error:
+            connection = connections[alias]
             fault = fault_of(error, connection)
-            if pause is None or fault is Fault.FATAL:
+            if pause is None or fault is Fault.FATAL or connection.in_atomic_block:
                 raise store_error(alias, error) from error
             if fault is Fault.LOST:
                 connection.close()

@@ -62,10 +62,13 @@ class DjangoJournal:
     def commit(self, claim: Claim, commit: Commit) -> Awaitable[Any]:
         """Append rows and move the record; see `Journal.commit` for what is refused."""
         if not in_loop():
-            return hop(self.commit_blocking, claim, commit)
+            return self._commit_at_once(claim, commit)
         unit = Committing(self._tables, claim, commit)
         check = partial(check_rows, claim.run_id, commit.rows)
         return in_turn(self._tables, Request(claim.run_id, unit, check))
+
+    async def _commit_at_once(self, claim: Claim, commit: Commit) -> None:
+        self.commit_blocking(claim, commit)
 
     def release(self, claim: Claim) -> None:
         """Nothing: what no commit has freed, the end of its lease will."""

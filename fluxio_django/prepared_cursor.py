@@ -117,16 +117,16 @@ class PreparedCursor:
         """
         if type(parameters[0]) is list:
             return [_array(self._written(items)) for items in parameters]
-        texts = self._written(parameters)
+        try:
+            texts = [_WRITERS[type(value)](value) for value in parameters]
+        except KeyError:
+            texts = self._written(parameters)
         if any(map(contains, filter(None, texts), repeat(b"\x00"))):
             raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         return texts
 
     def _written(self, values: Sequence[Any]) -> list[bytes | None]:
-        try:
-            return [_WRITERS[type(value)](value) for value in values]
-        except KeyError:
-            return [_WRITERS.get(type(value), self._by_driver)(value) for value in values]
+        return [_WRITERS.get(type(value), self._by_driver)(value) for value in values]
 
     def _by_driver(self, value: Any) -> bytes | None:
         """A value of a less common type, such as the UUID that a project's users are known by."""

@@ -84,6 +84,10 @@ class Driver:
     """One execution of a run, from a state to its end; use once."""
 
     def __init__(self, scene: Scene) -> None:
+        # What an execution lends to its stages, besides the methods below.
+        self.run_id = scene.run_id
+        self.debugging = scene.debugging
+        self.report = scene.report
         self._scene = scene
         self._program = scene.executor.program
         self._state: State = {}
@@ -372,21 +376,6 @@ class Driver:
             self._scene.announcer.committed(commit)
 
     # --- what an execution lends to its stages
-
-    @property
-    def run_id(self) -> str:
-        """The run that is executed."""
-        return self._scene.run_id
-
-    @property
-    def debugging(self) -> bool:
-        """Whether to look for values that a stage changes in place."""
-        return self._scene.debugging
-
-    @property
-    def report(self) -> ProgressSink | None:
-        """Where progress goes."""
-        return self._scene.report
 
     async def chunk(self, call: Call, chunk: Any, index: int) -> None:
         """Hand on a chunk of a STREAM stage; waits while the reader is slow."""

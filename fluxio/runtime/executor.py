@@ -100,9 +100,7 @@ class Executor:
             result = await self._through_middleware(frame)
             outcome = frame.committed() or self._settle(frame, result)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-            spent = self._clock.monotonic() - frame.started
-            failed = Failed(ip=self._ip(call), error=error, tries=step.attempt, duration=spent)
-            return frame.committed() or failed
+            return frame.committed() or self._failed(call, error, step.attempt, frame.started)
         finally:
             leave_step(token)
         return outcome
@@ -118,19 +116,11 @@ class Executor:
                 result = await stage.function(context)
             else:
                 result = await self._caller.call(_plainly, stage, context)
-            writes, route = writes_of(call, context, checked_result(stage, result))
+            return self._succeeded(call, context, checked_result(stage, result), 1, started)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-            spent = self._clock.monotonic() - started
-            return Failed(ip=program.index[call.key], error=error, tries=1, duration=spent)
+            return self._failed(call, error, 1, started)
         finally:
             leave_step(token)
-        return Succeeded(
-            ip=program.index[call.key],
-            writes=writes,
-            route=route,
-            tries=1,
-            duration=self._clock.monotonic() - started,
-        )
 
     def stretch_at(self, ip: int) -> tuple[Call, ...]:
         """The plain calls that follow each other on the main lane from an instruction on."""
@@ -164,8 +154,7 @@ class Executor:
                 writes, _ = writes_of(call, context, checked_result(call.stage, result))
                 context = result.settled_upon(context, writes)
             except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-                spent = self._clock.monotonic() - started
-                return context, Failed(ip=self._ip(call), error=error, tries=1, duration=spent)
+                return context, self._failed(call, error, 1, started)
             finally:
                 leave_step(token)
         return context, None
@@ -235,24 +224,27 @@ class Executor:
         return await frame.surroundings.transact(frame.call, attempt)
 
     def _settle(self, frame: _Frame, result: Context | Send) -> Succeeded:
-        """What a result means: the one place where it is checked."""
+        """What a result means, where more than the function itself has a say."""
         call = frame.call
         if frame.watch is not None:
             frame.watch.check(call.stage.name)
-        writes, route = writes_of(call, frame.given, result)
+        tries, started = frame.step.attempt, frame.started
+        outcome = self._succeeded(call, frame.given, result, tries, started)
         if call.stage.output_schema is not None:
-            after = frame.given.extended(writes, tracked=False)
+            after = frame.given.extended(outcome.writes, tracked=False)
             validate(call.stage, call.stage.output_schema, after, "output")
-        return Succeeded(
-            ip=self._ip(call),
-            writes=writes,
-            route=route,
-            tries=frame.step.attempt,
-            duration=self._clock.monotonic() - frame.started,
-        )
+        return outcome
 
-    def _ip(self, call: Call) -> int:
-        return self.program.index[call.key]
+    def _succeeded(
+        self, call: Call, given: Context, result: Context | Send, tries: int, started: float
+    ) -> Succeeded:
+        writes, route = writes_of(call, given, result)
+        spent = self._clock.monotonic() - started
+        return Succeeded(self.program.index[call.key], writes, route, tries, spent)
+
+    def _failed(self, call: Call, error: Exception, tries: int, started: float) -> Failed:
+        spent = self._clock.monotonic() - started
+        return Failed(self.program.index[call.key], error, tries, spent)
 
 
 def _is_plain(call: Call) -> bool:
