@@ -31,13 +31,18 @@ class Interrupted:
 
     def milliseconds(self) -> float:
         """Break a run off, resume it, and give the time to the first stage."""
+        run_id = self.broken_off()
+        began = time.perf_counter()
+        self.pipeline.resume_sync(run_id)
+        return (self.reached - began) * 1e3
+
+    def broken_off(self) -> str:
+        """The id of a run that was broken off just now."""
         self._broken = False
         run_id = f"w4-{time.monotonic_ns()}"
         with suppress(_Killed):
             self.pipeline.invoke_sync({}, run_id=run_id)
-        began = time.perf_counter()
-        self.pipeline.resume_sync(run_id)
-        return (self.reached - began) * 1e3
+        return run_id
 
     def _adding(self, number: int, size: int) -> Any:
         def body(ctx: Context) -> Context:
