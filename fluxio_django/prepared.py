@@ -119,8 +119,7 @@ def can_prepare(connection: BaseDatabaseWrapper) -> bool:
     """
     if connection.vendor != "postgresql" or connection.in_atomic_block or not _driver_prepares():
         return False
-    if connection.health_check_enabled and not connection.health_check_done:
-        connection.close_if_health_check_failed()
+    connection.close_if_health_check_failed()
     if connection.connection is None:
         connection.ensure_connection()
     return bool(connection.autocommit)
