@@ -30,7 +30,7 @@ print(*(name for name in sys.modules if name.partition(".")[0] in ("fluxio", "fl
 # Rooms of which nothing is needed before a pipeline is built or a run is looked at.
 AT_REST = ("runtime", "compiler", "store", "observability", "pipeline", "program", "nodes")
 MOST_MODULES = 30
-"""Each costs about a thousandth of `manage.py check`, of the 5 % that all may cost."""
+"""Each costs a few thousandths of `manage.py check`; the page on performance has the figures."""
 
 
 def modules_of(then: str, fluxio: str = "{}") -> set[str]:
