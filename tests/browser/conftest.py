@@ -9,20 +9,36 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.test import Client, override_settings
+from django.test.testcases import LiveServerThread
 
 from tests.app.admin.shop import Shop, open_shop
+from tests.browser import csp
 from tests.browser.tab import TIMEOUT_SECONDS, Tab, open_tab
 
 FLAGS = [
     "--headless",
     "--no-sandbox",
+    "--no-zygote",  # a process for each page costs half as much without it
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
 ]
 
 OpenTab = Callable[..., Tab]
+
+
+class KeptFiles(StaticFilesHandler):
+    """Lets a browser keep scripts and styles: each tab asks for them once, not with every page."""
+
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        response = super().get_response(request)
+        response["Cache-Control"] = "max-age=3600"
+        return response
+
 
 on_both_databases = pytest.mark.parametrize(
     "alias",
@@ -58,10 +74,18 @@ def chromium() -> Iterator[tuple[ThreadPoolExecutor, Any]]:
 
 
 @pytest.fixture(scope="session")
-def live_server(request: pytest.FixtureRequest) -> Any:
-    """Serve under the strict policy; middleware is read once, while the server starts."""
-    with override_settings(MIDDLEWARE=["tests.browser.csp.strict", *django_settings.MIDDLEWARE]):
-        return request.getfixturevalue("live_server")
+def site() -> Iterator[str]:
+    """The address of a server that all tests share, whose every page is under the strict policy."""
+    # Middleware is read once, while the server starts.
+    with override_settings(MIDDLEWARE=[*csp.MIDDLEWARE, *django_settings.MIDDLEWARE]):
+        server = LiveServerThread("127.0.0.1", KeptFiles)
+        server.daemon = True
+        server.start()
+        assert server.is_ready.wait(TIMEOUT_SECONDS)
+    assert server.error is None
+    with override_settings(SECURE_CSP=csp.SECURE_CSP):
+        yield f"http://127.0.0.1:{server.port}"
+    server.terminate()
 
 
 @pytest.fixture
@@ -79,9 +103,7 @@ def shop(alias: str, settings: Any, transactional_db: None) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def tab(
-    chromium: tuple[ThreadPoolExecutor, Any], live_server: Any, shop: Shop
-) -> Iterator[OpenTab]:
+def tab(chromium: tuple[ThreadPoolExecutor, Any], site: str, shop: Shop) -> Iterator[OpenTab]:
     """Open a tab for a superuser; at the end nothing may have gone wrong in it."""
     thread, browser = chromium
     opened: list[Tab] = []
@@ -90,7 +112,7 @@ def tab(
         person = Client()
         person.force_login(User.objects.create_superuser(f"ada{len(opened) or ''}", password="x"))
         session = person.cookies["sessionid"].value
-        opened.append(open_tab(thread, browser, live_server.url, session, **options))
+        opened.append(open_tab(thread, browser, site, session, **options))
         return opened[-1]
 
     yield open_one

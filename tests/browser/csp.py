@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import django
 from django.http import HttpRequest, HttpResponse
 
 POLICY = "default-src 'self'"
+
+SECURE_CSP = {"default-src": ["'self'"]}
+"""The same for Django 6, which has a setting and a middleware of its own for it."""
+
+MIDDLEWARE = [
+    "tests.browser.csp.without_icon",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware"
+    if django.VERSION >= (6, 0)
+    else "tests.browser.csp.strict",
+]
 
 
 def strict(get_response: Callable[[HttpRequest], HttpResponse]) -> object:
@@ -16,5 +27,16 @@ def strict(get_response: Callable[[HttpRequest], HttpResponse]) -> object:
         response = get_response(request)
         response["Content-Security-Policy"] = POLICY
         return response
+
+    return middleware
+
+
+def without_icon(get_response: Callable[[HttpRequest], HttpResponse]) -> object:
+    """A middleware that says there is no icon; Chromium asks for one by itself."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path == "/favicon.ico":
+            return HttpResponse(status=204)
+        return get_response(request)
 
     return middleware

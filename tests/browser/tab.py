@@ -44,19 +44,32 @@ class Tab:
         page = self.do(lambda page: page.context.new_page())
         return _watched(replace(self, page=page))
 
-    def visit(self, path: str) -> None:
-        """Open an address of the site."""
+    def visit(self, path: str, policy: str = POLICY) -> None:
+        """Open an address of the site, which is under this policy."""
         answer = self.do(lambda page: page.goto(self.address + path))
         assert answer is not None
-        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["content-security-policy"] == policy
 
     def text(self, selector: str = "#content") -> str:
         """The visible text of an element."""
         return self.do(lambda page: page.inner_text(selector))
 
+    def follow(self, act: Callable[[Page], object]) -> None:
+        """Do something that leads to another page, and wait until that is there."""
+
+        def and_wait(page: Page) -> None:
+            with page.expect_navigation():
+                act(page)
+
+        self.do(and_wait)
+
     def click(self, name: str, role: Any = "link") -> None:
         """Click what is called so, and wait for the page that follows."""
-        self.do(lambda page: page.get_by_role(role, name=name, exact=True).first.click())
+        self.follow(lambda page: page.get_by_role(role, name=name, exact=True).first.click())
+
+    def press(self, name: str) -> None:
+        """Press a button that leads nowhere."""
+        self.do(lambda page: page.get_by_role("button", name=name, exact=True).first.click())
 
     def fill(self, label: str, text: str) -> None:
         """Write into the field with this label."""
@@ -73,8 +86,6 @@ def open_tab(
         cookie = {"name": "sessionid", "value": session, "url": address}
         context.add_cookies([cookie])  # type: ignore[list-item]
         context.add_init_script(_WATCH)
-        # Chromium asks for it by itself, and this site has none.
-        context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         return context.new_page()
 
     page = thread.submit(open_page).result(TIMEOUT_SECONDS)

@@ -46,7 +46,7 @@ def test_everything_is_done_from_the_list_without_javascript(
         open_tab.visit(LIST)
         open_tab.do(lambda page: page.locator(f".action-select[value='{run.pk}']").check())
         open_tab.do(lambda page: page.get_by_label("Action:").select_option(action))
-        open_tab.do(lambda page: page.locator("button[name=index]").click())
+        open_tab.follow(lambda page: page.locator("button[name=index]").click())
 
     choose(queued, "cancel_selected")
     assert "queued" in confirm(open_tab, "Cancel")
@@ -58,7 +58,7 @@ def test_everything_is_done_from_the_list_without_javascript(
     confirm(open_tab, "Replay")
     assert runs.get(pk=done.pk).attempt == 2
     open_tab.visit(f"{LIST}?pipeline={CHECKOUT}&status=failed")
-    open_tab.do(lambda page: page.locator("a[href*='/redrive/']").first.click())
+    open_tab.follow(lambda page: page.locator("a[href*='/redrive/']").first.click())
     assert "1 run of shop.checkout failed" in open_tab.text()
     assert "1 run was requeued" in confirm(open_tab, "Requeue 1 run")
     assert status_of(failed) == "succeeded"
@@ -108,7 +108,7 @@ def test_what_is_large_is_shown_in_part_and_stays_usable(
     open_tab.visit(page_of(long))
     assert "step5000" in open_tab.text()
     assert open_tab.do(_size) < 1_000_000
-    open_tab.do(lambda page: page.locator("a[href*='row=']", has_text="lder").first.click())
+    open_tab.follow(lambda page: page.locator("a[href*='row=']", has_text="lder").first.click())
     open_tab.do(lambda page: page.get_by_text("step4850", exact=True).wait_for())
     open_tab.visit(f"{LIST}state/?run={long.pk}&at=2500&beside=4999")
     assert "key0" in open_tab.text()
@@ -118,6 +118,7 @@ def _size(page: Page) -> int:
     return len(page.content())
 
 
+@on_both_databases
 def test_a_pipeline_is_looked_at_from_the_list_of_all(tab: OpenTab, shop: Shop) -> None:
     shop.buy("fine")
     shop.fail("bad")
@@ -131,6 +132,7 @@ def test_a_pipeline_is_looked_at_from_the_list_of_all(tab: OpenTab, shop: Shop) 
     assert open_tab.do(lambda page: page.locator("svg").count()) >= 1
 
 
+@on_both_databases
 def test_a_context_is_looked_at_as_it_was_beside_another_moment(tab: OpenTab, shop: Shop) -> None:
     run = shop.buy("order-17")
     open_tab = tab()
@@ -138,7 +140,7 @@ def test_a_context_is_looked_at_as_it_was_beside_another_moment(tab: OpenTab, sh
     assert "receipt" in open_tab.text()
     open_tab.fill("Moment:", "charge")
     open_tab.fill("Beside it:", "3")
-    open_tab.do(lambda page: page.press("[name=beside]", "Enter"))
+    open_tab.follow(lambda page: page.press("[name=beside]", "Enter"))
     shown = open_tab.text()
     assert "parcel of 2" in shown
     assert "total" in shown

@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from fluxio_django.models import Run
 from tests.app.admin.shop import Shop
+from tests.browser.conftest import on_both_databases
+from tests.browser.places import page_of
 from tests.browser.tab import Tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -23,10 +25,10 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def busy(shop: Shop) -> Run:
+def busy(shop: Shop, alias: str) -> Run:
     run = shop.buy("order-17")
     lease = timezone.now() + timedelta(hours=1)
-    Run.objects.update(
+    Run.objects.using(alias).update(
         status="running",
         owner="elsewhere:1::",
         lease_expires_at=lease,
@@ -36,14 +38,12 @@ def busy(shop: Shop) -> Run:
     return run
 
 
-def page_of(run: Run) -> str:
-    return f"/admin/fluxio_django/run/{run.pk}/change/"
+def finish(run: Run) -> None:
+    run.status, run.step, run.owner, run.finished_at = "succeeded", "", "", timezone.now()
+    run.save(update_fields=["status", "step", "owner", "finished_at"])
 
 
-def finish() -> None:
-    Run.objects.update(status="succeeded", step="", owner="", finished_at=timezone.now())
-
-
+@on_both_databases
 def test_a_run_that_finishes_while_its_page_is_open_is_shown_as_finished(
     tab: OpenTab, busy: Run
 ) -> None:
@@ -52,7 +52,7 @@ def test_a_run_that_finishes_while_its_page_is_open_is_shown_as_finished(
     assert "now at step ship" in open_tab.text(".fluxio-headline")
     open_tab.do(lambda page: page.locator("tr", has_text="charge").locator("summary").first.click())
     open_tab.do(lambda page: page.locator(".fluxio-tools a", has_text="Compare").focus())
-    finish()
+    finish(busy)
     open_tab.do(lambda page: page.wait_for_selector(".fluxio-badge.good"))
     assert "Succeeded in" in open_tab.text(".fluxio-headline")
     assert "Succeeded in" in open_tab.do(lambda page: page.inner_text("[role=status]"))
@@ -67,13 +67,13 @@ def test_updates_can_be_paused_and_go_on(tab: OpenTab, busy: Run) -> None:
     open_tab = tab()
     open_tab.do(lambda page: page.clock.install())
     open_tab.visit(page_of(busy))
-    open_tab.click("Pause updates", role="button")
+    open_tab.press("Pause updates")
     asked = open_tab.do(lambda page: _count_requests(page))
-    finish()
+    finish(busy)
     open_tab.do(lambda page: page.clock.run_for(60_000))
     assert asked == []
     assert "now at step ship" in open_tab.text(".fluxio-headline")
-    open_tab.click("Go on updating", role="button")
+    open_tab.press("Go on updating")
     open_tab.do(lambda page: page.clock.resume())
     open_tab.do(lambda page: page.wait_for_selector(".fluxio-badge.good"))
 
@@ -89,7 +89,7 @@ def test_without_a_script_the_page_says_how_to_follow(tab: OpenTab, busy: Run) -
     open_tab.visit(page_of(busy))
     assert "Reload the page" in open_tab.text()
     assert "Pause updates" not in open_tab.text()
-    finish()
+    finish(busy)
     open_tab.do(lambda page: page.reload())
     assert "Succeeded in" in open_tab.text(".fluxio-headline")
 
@@ -107,6 +107,6 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again(tab: OpenTab, busy: R
 
     open_tab.do(lambda page: page.route("**/pulse/**", flaky))
     open_tab.visit(page_of(busy))
-    finish()
+    finish(busy)
     open_tab.do(lambda page: page.wait_for_selector(".fluxio-badge.good"))
     assert down["left"] < 0

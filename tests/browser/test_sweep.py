@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 
 from tests.app.admin.shop import Shop
@@ -20,18 +21,25 @@ OpenTab = Callable[..., Tab]
 
 UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
 NARROW = {"width": 375, "height": 800}
+BRIGHTNESS = (
+    "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
+)
+"""How bright the page's ground is, from 0 to 255."""
 
 
 @pytest.mark.security(8)
 @on_both_databases
-def test_nothing_that_a_run_holds_comes_to_life_on_any_page(tab: OpenTab, shop: Shop) -> None:
+def test_nothing_that_a_run_holds_comes_to_life_on_any_page_narrow_and_dark(
+    tab: OpenTab, shop: Shop
+) -> None:
     pages = every_page(hostile_run(shop))
-    open_tab = tab(viewport=NARROW)
+    open_tab = tab(viewport=NARROW, color_scheme="dark")
     for name, path in pages.items():
         open_tab.visit(path)
         open_tab.do(lambda page: page.evaluate(UNFOLD))
         assert open_tab.do(lambda page: page.evaluate(LIVE)) == 0, name
         assert open_tab.text(), name
+        assert open_tab.do(lambda page: page.evaluate(BRIGHTNESS)) < 50, name
         if name != "history":  # which is Django's own
             # As a whole it never scrolls sideways; tables do within their frames.
             assert open_tab.do(lambda page: page.evaluate("document.body.scrollWidth")) <= 375, name
@@ -39,6 +47,7 @@ def test_nothing_that_a_run_holds_comes_to_life_on_any_page(tab: OpenTab, shop: 
 
 
 @pytest.mark.security(8)
+@on_both_databases
 def test_nothing_that_is_typed_into_a_form_comes_to_life(tab: OpenTab, shop: Shop) -> None:
     run = hostile_run(shop)
     open_tab = tab()
@@ -57,6 +66,28 @@ def test_nothing_that_is_typed_into_a_form_comes_to_life(tab: OpenTab, shop: Sho
     assert "script" in open_tab.text(".fluxio-diff")
     open_tab.visit(f"{LIST}{run.pk}/change/")
     assert HOSTILE[:60] in open_tab.text()
+
+
+@pytest.mark.security(8)
+@pytest.mark.skipif(django.VERSION < (6, 0), reason="Django has a policy of its own since 6.0")
+def test_pages_live_with_nonces_that_they_do_not_use(
+    tab: OpenTab, shop: Shop, settings: Any
+) -> None:
+    from django.utils.csp import CSP
+
+    own = [CSP.SELF, CSP.NONCE]
+    settings.SECURE_CSP = {"default-src": [CSP.NONE], "script-src": own, "style-src": own} | {
+        f"{kind}-src": [CSP.SELF] for kind in ("connect", "img")
+    }
+    policy = "; ".join(
+        ["default-src 'none'", *(f"{kind}-src 'self'" for kind in ("script", "style"))]
+        + [f"{kind}-src 'self'" for kind in ("connect", "img")]
+    )
+    pages = every_page(hostile_run(shop))
+    open_tab = tab()
+    for name in ("list", "run", "busy", "fork", "diff", "beside", "row 1", "queues", "pipeline"):
+        open_tab.visit(pages[name], policy)
+        assert open_tab.text(), name
 
 
 # --- axe-core
