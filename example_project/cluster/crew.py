@@ -40,8 +40,12 @@ class Crew:
         self._kills = 0
 
     def __enter__(self) -> Self:
-        self.keep_up()
-        wait_until_answering(self.port)
+        try:
+            self.keep_up()
+            wait_until_answering(self.port)
+        except BaseException:  # told to end, perhaps: then nobody else will end those that run
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

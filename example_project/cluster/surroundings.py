@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from secrets import token_hex
 from urllib.parse import urlsplit
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 120.0
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 import redis
 from django.db.models import F
 
+from example_project.cluster import crew as crew_module
 from example_project.cluster.books import faults
 from example_project.cluster.crew import LONGEST_WITHOUT_PROCESSES, Crew
 from example_project.cluster.work import ROWS, Work
@@ -103,6 +104,19 @@ def test_a_worker_that_has_lost_its_processes_is_replaced(tmp_path: Path) -> Non
         assert crew.replaced == 1
     finally:
         crew.__exit__()
+
+
+def test_a_crew_that_is_told_to_end_while_it_starts_leaves_nobody_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_end(port: int) -> None:
+        sys.exit("Stopped.")
+
+    monkeypatch.setattr(crew_module, "wait_until_answering", told_to_end)
+    crew = Childless(tmp_path / "log")
+    with pytest.raises(SystemExit, match="Stopped"), crew:
+        pass
+    assert [process.returncode for process in crew._crew.values()] == [-signal.SIGKILL]
 
 
 @pytest.fixture
