@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fluxio.errors import LeaseLostError
+from fluxio.errors import DecodingError, LeaseLostError, RunIDInUseError
 from fluxio.store.base import OpenMode
 from fluxio.store.memory import InMemoryStore
+from fluxio.store.payload import decode_body
 from fluxio.testing.conformance.samples import (
     MOMENT,
     begin,
@@ -164,3 +165,32 @@ async def test_a_run_to_be_created_needs_its_first_row() -> None:
 
 async def test_claims_in_memory_do_not_expire() -> None:
     assert InMemoryStore().journal().leasing is None
+
+
+@pytest.mark.parametrize("ended", [RunStatus.FAILED, RunStatus.CANCELLED])
+async def test_a_run_that_ended_since_it_was_looked_at_is_not_taken(ended: RunStatus) -> None:
+    journal = InMemoryStore().journal()
+    claim = await begin(journal, "run")
+    known = await journal.run("run")
+    await journal.commit(claim, commit(row(1), status=ended))
+    with pytest.raises(
+        RunIDInUseError, match=rf"has ended \({ended}\) since it was looked at"
+    ) as it:
+        await journal.open(opening("run", OpenMode.TAKE, known=known))
+    assert it.value.run_id == "run"
+    assert (await journal.open(opening("run", OpenMode.TAKE))).previous is ended
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"writes":[],"route":null}',
+        '{"writes":{},"route":5}',
+        '{"writes":{},"route":null,"lanes":{"":{"at":0,"values":[],"writes":{}}}}',
+        '{"writes":{},"route":null,"lanes":{"":{"at":null,"values":{},"writes":{}}}}',
+    ],
+)
+def test_a_text_that_is_no_body_of_a_row_is_refused(text: str) -> None:
+    assert decode_body('{"writes":{},"route":null}').writes == {}
+    with pytest.raises(DecodingError, match="This is no row of a run"):
+        decode_body(text)

@@ -24,6 +24,7 @@ from fluxio.store.base import Claim, OpenMode
 from fluxio.store.redis import RedisStore, scripts, twin
 from fluxio.store.redis.connections import blocking_twin, connections_to
 from fluxio.store.redis.scripts import Script
+from fluxio.store.redis.wire import load_row
 from fluxio.testing.conformance.samples import (
     MANIFEST,
     PIPELINE,
@@ -282,6 +283,11 @@ async def test_two_prefixes_are_two_stores(keys: RedisKeys) -> None:
     await redis_store(keys).save(checkpoint("run", {"n": 1}))
     other = RedisStore(url=REDIS.location, key_prefix=f"{keys.prefix}:other")
     assert await other.load("run") is None
+
+
+def test_a_row_that_is_not_there_is_damage() -> None:
+    with pytest.raises(CorruptCheckpointError, match="is missing"):
+        load_row("run", 1, None)
 
 
 # --- leases by the server's clock
