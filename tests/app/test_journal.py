@@ -94,6 +94,21 @@ def test_on_postgresql_a_new_run_of_a_known_version_is_one_round_trip() -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_on_postgresql_a_claim_brings_the_rows_of_the_newest_state_if_all_are_there() -> None:
+    journal = DjangoStore("postgres").journal()
+    claim = journal.open_blocking(opening("going on"))
+    journal.commit_blocking(claim, commit(row(1), row(2, full=True), row(3)))
+    journal.commit_blocking(claim, commit(status=RunStatus.FAILED))
+    take = replace(opening("going on", OpenMode.TAKE), wants_rows=True)
+    taken = journal.open_blocking(take)
+    assert list(taken.rows) == journal.rows_blocking("going on", first=2)
+    journal.commit_blocking(taken, commit(status=RunStatus.FAILED))
+    Checkpoint.objects.using("postgres").filter(sequence=3).delete()
+    assert journal.open_blocking(take).rows == ()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_on_postgresql_rows_only_come_from_the_run_the_fence_let_through() -> None:
     journal = DjangoStore("postgres").journal()
     claim = journal.open_blocking(opening("fenced"))
