@@ -20,10 +20,10 @@ class SubjectKey(GenericForeignKey):
     """
 
     def contribute_to_class(
-        self, cls: type[models.Model], name: str, private_only: bool = True
+        self, cls: type[models.Model], name: str, private_only: bool = True, **kwargs: Any
     ) -> None:
         """Put `SubjectDescriptor` in front of what Django makes the attribute."""
-        super().contribute_to_class(cls, name)
+        super().contribute_to_class(cls, name, **kwargs)
         setattr(cls, name, SubjectDescriptor(self, cls.__dict__[name]))
 
 

@@ -174,7 +174,9 @@ def test_a_stack_that_is_nearly_full_gives_a_clear_error() -> None:
     thread = threading.Thread(target=at_every_height)
     thread.start()
     thread.join()
-    assert outcomes == {"fits", "too deep"}
+    # Since Python 3.12 the parser counts its depth apart from that of Python's calls.
+    apart = sys.version_info >= (3, 12)
+    assert outcomes == ({"fits"} if apart else {"fits", "too deep"})
 
 
 def test_tags_from_outside_stay_plain_data() -> None:

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
 import redis
+from redis.client import Monitor
 
 LIMIT_SECONDS = 60.0
 
@@ -65,19 +67,18 @@ class OwnRedis:
 
     def listen(self) -> None:
         """Remember every command from now on."""
-        Thread(target=self._listen, daemon=True).start()
+        # The server has answered before this returns: a thread slow to start misses nothing.
+        monitor = redis.Redis.from_url(self.url, socket_timeout=None).monitor().__enter__()
+        Thread(target=self._listen, args=(monitor,), daemon=True).start()
 
     def flush(self) -> None:
         """Lose every message and every result."""
         self.client.flushall()
 
-    def _listen(self) -> None:
-        try:
-            with redis.Redis.from_url(self.url).monitor() as monitor:
-                for command in monitor.listen():
-                    self.heard.append(command["command"])
-        except redis.ConnectionError:
-            return
+    def _listen(self, monitor: Monitor) -> None:
+        with suppress(redis.ConnectionError):
+            for command in monitor.listen():
+                self.heard.append(command["command"])
 
 
 class OwnPostgres:
