@@ -24,6 +24,7 @@ _RUNS = (
     "tests/core/runtime/test_callbacks.py",
     "tests/core/runtime/test_cancellation.py",
     "tests/core/runtime/test_stopping.py",
+    "tests/core/runtime/test_refused_rows.py",
 )
 
 ROOMS: dict[str, Room] = {
