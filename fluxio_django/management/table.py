@@ -33,42 +33,67 @@ def draw(
 ) -> bool:
     """Write a table with its titles, and say whether a cell had to be shortened.
 
-    Columns in which nothing stands are left out. A table that is too wide for the terminal, or for
-    a line of a file, is written value by value.
+    Columns in which nothing stands are left out. In a terminal a table that is too wide is written
+    value by value; in a pipe or a file only the rows of it that are, and none where each row is a
+    name with its value.
     """
     used = [at for at in range(len(columns)) if any(_text_of(row[at]) for row in rows)]
     columns, rows = [columns[at] for at in used], [[row[at] for at in used] for row in rows]
     titles = [Text(column.title, Tone.TITLE) for column in columns]
-    cells = [titles, *([_cell(terminal, one) for one in row] for row in rows)]
-    natural = [max(columns_of(row[at].text) for row in cells) for at in range(len(columns))]
+    cells = [[_cell(terminal, one) for one in row] for row in rows]
     room = terminal.width
-    widths = dict(enumerate(natural)) if room is None else fitted(columns, natural, room)
-    if _total(widths) > (_WIDEST_LINE if room is None else room):
-        return _draw_values(terminal, cells)
-    for row in cells:
-        terminal.line(*_laid_out(terminal, columns, row, widths))
-    return any(columns_of(row[at].text) > widths[at] for row in cells for at in widths)
+    if room is None:
+        tall = [len(columns) > 2 and _is_wide(row) for row in cells]
+        widths = _natural(
+            [titles, *(row for row, is_tall in zip(cells, tall, strict=True) if not is_tall)]
+        )
+        if len(columns) > 2 and _total(widths) > _WIDEST_LINE:
+            tall = [True] * len(cells)
+    else:
+        widths = fitted(columns, list(_natural([titles, *cells]).values()), room)
+        tall = [_total(widths) > room] * len(cells)
+    if not all(tall):
+        terminal.line(*_laid_out(terminal, columns, titles, widths))
+    was_cut = False
+    for row, is_tall in zip(cells, tall, strict=True):
+        if is_tall:
+            was_cut |= _draw_values(terminal, titles, row)
+        else:
+            terminal.line(*_laid_out(terminal, columns, row, widths))
+            was_cut |= any(columns_of(row[at].text) > widths[at] for at in widths)
+    return was_cut
 
 
-def _draw_values(terminal: Terminal, cells: Sequence[Sequence[Text]]) -> bool:
-    """Write each row as the first of its cells, and below it a line for each of the others."""
-    titles, *rows = cells
+def _draw_values(terminal: Terminal, titles: Sequence[Text], row: Sequence[Text]) -> bool:
+    """Write a row as the first of its cells, and below it a line for each of the others."""
+    first, *others = row
     margin = max((columns_of(title.text) for title in titles[1:]), default=0)
     room = _LONGEST_CELL if terminal.width is None else terminal.width
     beside = _LONGEST_CELL
     if terminal.width is not None:
         beside = max(1, room - margin - 2 * len(_GAP))
-    was_cut = False
-    for first, *others in rows:
-        terminal.line(Text(shortened(first.text, room, terminal.ellipsis), first.tone))
-        was_cut |= columns_of(first.text) > room
-        for title, cell in zip(titles[1:], others, strict=True):
-            if cell.text:
-                text = shortened(cell.text, beside, terminal.ellipsis)
-                name = title.text + " " * (margin - columns_of(title.text))
-                terminal.line(_GAP, Text(name, title.tone), _GAP, Text(text, cell.tone))
-                was_cut |= columns_of(cell.text) > beside
+    terminal.line(Text(shortened(first.text, room, terminal.ellipsis), first.tone))
+    was_cut = columns_of(first.text) > room
+    for title, cell in zip(titles[1:], others, strict=True):
+        if cell.text:
+            text = shortened(cell.text, beside, terminal.ellipsis)
+            name = title.text + " " * (margin - columns_of(title.text))
+            terminal.line(_GAP, Text(name, title.tone), _GAP, Text(text, cell.tone))
+            was_cut |= columns_of(cell.text) > beside
     return was_cut
+
+
+def _natural(cells: Sequence[Sequence[Text]]) -> dict[int, int]:
+    """The width of each column, by its position, in which everything fits that is ever shown."""
+    return {
+        at: min(_LONGEST_CELL, max(columns_of(row[at].text) for row in cells))
+        for at in range(len(cells[0]))
+    }
+
+
+def _is_wide(row: Sequence[Text]) -> bool:
+    """Whether a row is too wide for a line of a file, whatever stands in the others."""
+    return _total({at: columns_of(cell.text) for at, cell in enumerate(row)}) > _WIDEST_LINE
 
 
 def fitted(columns: Sequence[Column], natural: Sequence[int], room: int) -> dict[int, int]:

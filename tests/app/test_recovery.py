@@ -11,7 +11,7 @@ from fluxio.testing.conformance.samples import commit, opening, row
 from fluxio.types import RunStatus
 from fluxio_django import DjangoStore, recovery
 from fluxio_django.journal import DjangoJournal
-from fluxio_django.models import Run
+from fluxio_django.tables import Tables
 
 EXPIRED = -1.0
 
@@ -77,7 +77,7 @@ def test_a_run_that_was_claimed_in_the_meantime_stays_alive(
     journal: DjangoJournal, database: str
 ) -> None:
     abandoned(journal, "rescued")
-    runs = Run.objects.using(database)
+    runs = Tables(database).runs
     seen = runs.seen("rescued")
     claim = journal.open_blocking(opening("rescued", OpenMode.TAKE))
     assert not runs.bury(seen, "too late")
@@ -88,7 +88,7 @@ def test_a_run_that_committed_in_the_meantime_stays_alive(
     journal: DjangoJournal, database: str
 ) -> None:
     claim = abandoned(journal, "slow")
-    runs = Run.objects.using(database)
+    runs = Tables(database).runs
     seen = runs.seen("slow")
     journal.commit_blocking(replace(claim, lease_seconds=30.0), commit(row(1)))
     assert not runs.bury(seen, "too late")

@@ -197,7 +197,7 @@ def test_a_takeover_finds_the_row_that_was_committed_at_the_last_moment(
     journal: DjangoJournal, database: str
 ) -> None:
     old = abandoned(journal, "last moment")
-    runs = Run.objects.using(database)
+    runs = Tables(database).runs
     seen = runs.seen("last moment")
     journal.commit_blocking(old, commit(row(1)))
     taken = runs.take(seen, heir("last moment"), old.token + 1, owner_is_dead=False)

@@ -47,7 +47,7 @@ def test_long_values_have_lines_of_their_own_in_a_pipe(runs: None, shell: Shell)
         lines = [line.split() for line in shell("fluxio_diff", "c", "d", *options).splitlines()]
         assert ["a", f"'{'c' * 900}'"] in lines
         assert ["b", f"'{'d' * 900}'"] in lines
-        assert all(len(words) <= 2 for words in lines)
+        assert all(len(" ".join(words)) <= 120 for words in lines if words[0] not in "ab")
     assert shell.json("fluxio_diff", "c", "d")["keys"]["text"]["a"] == "c" * 900
 
 

@@ -233,18 +233,38 @@ def test_a_terminal_that_is_too_narrow_for_a_table_gets_a_value_a_line(screen: S
     assert lines[3].endswith("b…")
 
 
-def test_a_pipe_gets_long_cells_whole_a_value_a_line() -> None:
-    assert drawn(io.StringIO(), ["a", "1", "x" * 500], ["b", "22", ""]) == [
+def test_a_pipe_gets_rows_that_are_long_whole_a_value_a_line() -> None:
+    assert drawn(io.StringIO(), ["a", "1", "x" * 500], ["b", "22", "y"]) == [
+        "id  number  text",
         "a",
         "  number  1",
         "  text    " + "x" * 500,
-        "b",
-        "  number  22",
+        "b       22  y",
+    ]
+
+
+def test_a_pipe_gets_a_table_a_value_a_line_that_only_single_rows_would_fit_into() -> None:
+    rows = ["a" * 100, "1", "x"], ["b", "22", "y" * 100]
+    assert [line.split() for line in drawn(io.StringIO(), *rows)] == [
+        ["a" * 100],
+        ["number", "1"],
+        ["text", "x"],
+        ["b"],
+        ["number", "22"],
+        ["text", "y" * 100],
+    ]
+
+
+def test_a_pipe_gets_names_beside_their_values_however_long() -> None:
+    assert drawn(io.StringIO(), ["a", "", "x" * 500], ["bc", "", "y"]) == [
+        "id  text",
+        "a   " + "x" * 500,
+        "bc  y",
     ]
 
 
 def test_a_pipe_gets_plain_ascii_for_what_is_left_out() -> None:
-    line = drawn(io.StringIO(), ["a", "1", "x" * 5_000])[2]
+    line = drawn(io.StringIO(), ["a", "1", "x" * 5_000])[-1]
     assert line.endswith("x...")
     assert len(line) < 1_100
 
