@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from secrets import randbits
+from time import monotonic
 
 from django.db import IntegrityError
 
@@ -119,9 +120,11 @@ class Admission:
         take = partial(claim, seen, self._opening, token, owner_is_dead=owner_is_dead)
         limits = limits_of(self._opening.pipeline)
         waits = takes and seen.record.status is RunStatus.QUEUED and limits.gated
+        asked = monotonic()
         taken = self._through_gate(limits, take) if waits else take()
         self._unanswered = None
-        if taken is None:
+        # Who was kept from reading the answer for a whole lease may have an heir by then.
+        if taken is None or monotonic() - asked >= self._opening.lease_seconds:
             return None
         return replace(self._claim(taken.record, seen.record.status), rows=taken.rows)
 
