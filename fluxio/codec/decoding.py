@@ -18,6 +18,7 @@ STRING = r'"(?:[^"\\]|\\.)*+"?'
 """One JSON string, or what an unterminated one leaves; possessive, so it never reads twice."""
 
 _NO_BRACKETS = re.compile(rf"{STRING}|[^\[\]{{}}\"]++", re.DOTALL)
+_BLANK = re.compile(r"[ \t\n\r]*")
 _OPENS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
@@ -37,8 +38,31 @@ def revive(mapping: dict[str, Any]) -> Any:
     return mapping
 
 
-read_json = json.JSONDecoder(object_hook=revive, parse_constant=_refuse_constant).decode
-read_plain_json = json.JSONDecoder(parse_constant=_refuse_constant).decode
+Read = Callable[[str, int], Any]
+"""Reads the one JSON value that a text holds from a place on, without copying what is there."""
+
+
+def _reader(**hooks: Any) -> Read:
+    scan = json.JSONDecoder(parse_constant=_refuse_constant, **hooks).raw_decode
+
+    def read(text: str, start: int) -> Any:
+        value, end = scan(text, _end_of_blank(text, start))
+        end = _end_of_blank(text, end)
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
+
+    return read
+
+
+def _end_of_blank(text: str, start: int) -> int:
+    blank = _BLANK.match(text, start)
+    assert blank is not None
+    return blank.end()
+
+
+read_json = _reader(object_hook=revive)
+read_plain_json = _reader()
 
 
 def depth_of(text: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fluxio.codec.keyring import Keyring, UnreadableError, open_plain
+from fluxio.codec.keyring import Keyring, UnreadableError, start_of_plain
 from fluxio.errors import ConfigurationError, CorruptCheckpointError, EncodingError
 
 FORMAT_VERSION = 1
@@ -68,6 +68,29 @@ def unseal(
         ConfigurationError: a value of `binding` is of a type that is never bound.
     """
     bound = _rendered(binding)
+    at = _start_of_seal(payload, digest, binding, bound)
+    try:
+        if keyring is None:
+            return payload[start_of_plain(payload, at) :]
+        return keyring.open(payload[at:], bound)
+    except UnreadableError as error:
+        raise _corrupt(binding, str(error)) from None
+
+
+def start_of_body(payload: str, digest: str, binding: Mapping[str, Bound]) -> int:
+    """Do as `unseal` without a keyring, and say where the text begins instead of copying it.
+
+    Raises:
+        CorruptCheckpointError, ConfigurationError: as with `unseal`.
+    """
+    at = _start_of_seal(payload, digest, binding, _rendered(binding))
+    try:
+        return start_of_plain(payload, at)
+    except UnreadableError as error:
+        raise _corrupt(binding, str(error)) from None
+
+
+def _start_of_seal(payload: str, digest: str, binding: Mapping[str, Bound], bound: bytes) -> int:
     version = _VERSION.match(payload)
     if version is not None and int(version[1]) > FORMAT_VERSION:
         raise _corrupt(
@@ -85,13 +108,7 @@ def unseal(
         )
     if version is None:
         raise _corrupt(binding, "it names no format. It was not written by fluxio.")
-    start = version.end()
-    try:
-        if keyring is None:
-            return open_plain(payload, start)
-        return keyring.open(payload[start:], bound)
-    except UnreadableError as error:
-        raise _corrupt(binding, str(error)) from None
+    return version.end()
 
 
 def is_plain(payload: str) -> bool:

@@ -140,14 +140,14 @@ _WRONG_KEY = (
 )
 
 
-def open_plain(sealed: str, start: int = 0) -> str:
-    """The body of a text that needs no key; the seal stands at `start`, and the body behind it.
+def start_of_plain(sealed: str, start: int = 0) -> int:
+    """Where the body of a text begins that needs no key; its seal stands at `start`.
 
     Raises:
         UnreadableError: it is signed or encrypted, or its seal is damaged.
     """
     if sealed.startswith("p:", start):
-        return sealed[start + 2 :]
+        return start + 2
     if sealed[start : start + 2] in ("s:", "e:"):
         raise UnreadableError(
             "it is sealed with a key, and no keyring is configured. Configure the one it needs."

@@ -45,14 +45,14 @@ class Codec:
         """
         return self.encode_value(mapping if type(mapping) is dict else dict(mapping), root)
 
-    def decode(self, text: str, root: str = "ctx") -> dict[str, Any]:
-        """The mapping that `encode` was given, as a dict.
+    def decode(self, text: str, root: str = "ctx", *, start: int = 0) -> dict[str, Any]:
+        """The mapping that `encode` was given, as a dict; its text begins at `start` of `text`.
 
         Raises:
             DecodingError: the text is no work of this codec, or names a type nobody registered.
                 `path` is the key path of the value.
         """
-        value = self.decode_value(text, root)
+        value = self.decode_value(text, root, start=start)
         if type(value) is not dict:
             raise DecodingError(
                 f"The text of {root} holds {type(value).__name__} instead of a mapping. "
@@ -78,17 +78,19 @@ class Codec:
             ) from None
         return text
 
-    def decode_value(self, text: str, root: str = "value") -> Any:
+    def decode_value(self, text: str, root: str = "value", *, start: int = 0) -> Any:
         """The value that `encode_value` was given; errors are those of `decode`."""
-        self._check_text(text, root)
+        self._check_text(text, root, start)
         try:
             # Without a tag there is nothing to revive, and the parser stays in C throughout.
-            return read_json(text) if '"$' in text else read_plain_json(text)
+            read = read_json if text.find('"$', start) >= 0 else read_plain_json
+            return read(text, start)
         except Refusal as refusal:
-            raise _decoding_error(_located(text, refusal), root) from refusal.__cause__
+            raise _decoding_error(_located(text, start, refusal), root) from refusal.__cause__
         except JSONDecodeError as error:
             raise DecodingError(
-                f"The text of {root} is no JSON from character {error.pos} on ({error.msg}). "
+                f"The text of {root} is no JSON from character {error.pos - start} on "
+                f"({error.msg}). "
                 "It is damaged or was not written by this codec.",
                 path=root,
             ) from None
@@ -115,10 +117,11 @@ class Codec:
         }
         return refusal.through(value, key_step(max(sizes, key=sizes.__getitem__)))
 
-    def _check_text(self, text: str, root: str) -> None:
-        if len(text) > self.limits.max_bytes:
+    def _check_text(self, text: str, root: str, start: int) -> None:
+        length = len(text) - start
+        if length > self.limits.max_bytes:
             raise DecodingError(
-                f"The text of {root} has {len(text)} characters, and {self.limits.max_bytes} are "
+                f"The text of {root} has {length} characters, and {self.limits.max_bytes} are "
                 "allowed. Raise max_bytes of the codec's Limits if it is known to be sound.",
                 path=root,
             )
@@ -129,14 +132,15 @@ class Codec:
             )
         deepest = BRACKETS_PER_LEVEL * (self.limits.max_depth + 1)
         # Counting is far cheaper than following the brackets, and nearly always enough.
-        if text.count("[") + text.count("{") > deepest and depth_of(text) > deepest:
+        opened = text.count("[", start) + text.count("{", start)
+        if opened > deepest and depth_of(text[start:]) > deepest:
             raise _too_deep(root)
 
 
-def _located(text: str, refusal: Refusal) -> Refusal:
+def _located(text: str, start: int, refusal: Refusal) -> Refusal:
     """The same refusal with its key path, found by reading the text a second time."""
     try:
-        revive_by_walk(read_plain_json(text))
+        revive_by_walk(read_plain_json(text, start))
     except Refusal as found:
         return found
     return refusal

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from fluxio.codec import DEFAULT_CODEC, Codec, Spelling, seal_bound, unseal
+from fluxio.codec.envelope import start_of_body
 from fluxio.errors import CorruptCheckpointError, DecodingError
 from fluxio.store.base import Row, RowKind
 
@@ -129,13 +130,13 @@ def _encode_lane(lane: LaneBody, codec: Codec) -> str:
     return f'{{"at":{json.dumps(lane.at)},"values":{values},"writes":{writes}}}'
 
 
-def decode_body(text: str, codec: Codec = DEFAULT_CODEC) -> Body:
-    """The body that `encode_body` made.
+def decode_body(text: str, codec: Codec = DEFAULT_CODEC, *, start: int = 0) -> Body:
+    """The body that `encode_body` made, and whose text stands in `text` from `start` on.
 
     Raises:
         DecodingError: the text does not hold a body.
     """
-    facts = codec.decode(text)
+    facts = codec.decode(text, start=start)
     error, lanes, carried = facts.get("error"), facts.get("lanes"), facts.get("carried")
     forgotten = facts.get("forgotten")
     try:
@@ -270,9 +271,11 @@ def open_row(run_id: str, row: Row) -> Body:
     Raises:
         CorruptCheckpointError: the row is damaged, moved, or newer than this release.
     """
-    text = unsealed_text(run_id, row)
     try:
-        body = decode_body(text)
+        start = start_of_body(row.payload, row.digest, binding_of(run_id, row))
+        body = decode_body(row.payload, start=start)
+    except CorruptCheckpointError as problem:
+        raise _corrupt(run_id, row, problem.reason) from problem
     except DecodingError as problem:
         raise _corrupt(run_id, row, str(problem)) from problem
     if row.full and body.lanes is None:
