@@ -123,8 +123,10 @@ class Admission:
         asked = monotonic()
         taken = self._through_gate(limits, take) if waits else take()
         self._unanswered = None
+        if taken is None:
+            return None
         # Who was kept from reading the answer for a whole lease may have an heir by then.
-        if taken is None or monotonic() - asked >= self._opening.lease_seconds:
+        if monotonic() - asked >= self._opening.lease_seconds and not self._is_held(token):
             return None
         return replace(self._claim(taken.record, seen.record.status), rows=taken.rows)
 
@@ -175,6 +177,10 @@ class Admission:
         """Whether the lease need not be waited for, since its holder is gone from this machine."""
         owner = seen.record.owner
         return seen.held and owner is not None and is_provably_dead(owner)
+
+    def _is_held(self, token: int) -> bool:
+        seen = self._tables.runs.seen(self._opening.run_id)
+        return seen is not None and self._is_ours(seen.record, token)
 
     def _is_ours(self, record: RunRecord, token: int) -> bool:
         return (record.token, record.owner) == (token, self._opening.owner)
