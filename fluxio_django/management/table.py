@@ -42,16 +42,15 @@ def draw(
     titles = [Text(column.title, Tone.TITLE) for column in columns]
     cells = [[_cell(terminal, one) for one in row] for row in rows]
     room = terminal.width
-    if room is None:
-        tall = [len(columns) > 2 and _is_wide(row) for row in cells]
-        widths = _natural(
-            [titles, *(row for row, is_tall in zip(cells, tall, strict=True) if not is_tall)]
-        )
-        if len(columns) > 2 and _total(widths) > _WIDEST_LINE:
-            tall = [True] * len(cells)
-    else:
+    if room is not None:
         widths = fitted(columns, list(_natural([titles, *cells]).values()), room)
         tall = [_total(widths) > room] * len(cells)
+    else:
+        tall = [len(columns) > 2 and _is_wide(row) for row in cells]
+        flat = [row for row, is_tall in zip(cells, tall, strict=True) if not is_tall]
+        widths = _natural([titles, *flat])
+        if len(columns) > 2 and _total(widths) > _WIDEST_LINE:
+            tall = [True] * len(cells)
     if not all(tall):
         terminal.line(*_laid_out(terminal, columns, titles, widths))
     was_cut = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from django.core.management.base import CommandParser
 
@@ -105,4 +104,4 @@ def _run_ids(starting: str) -> Iterator[str]:
     if not (starting.isascii() and starting.isprintable()):
         return iter(())
     runs = Tables().runs.filter(run_id__gte=starting, run_id__lt=starting + "\x7f")
-    return islice(runs.values_list("run_id", flat=True), _MOST)
+    return iter(runs.values_list("run_id", flat=True)[:_MOST])

@@ -6,8 +6,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 from fluxio_django.management.commands.fluxio_completion import SCRIPT
 from fluxio_django.models import Run
@@ -112,3 +115,14 @@ def test_names_are_written_one_a_line(home: str, shell: Shell, registered: Regis
     assert shell.json("fluxio_completion", "--names", "runs", "--starting", "old") == {
         "name": "old"
     }
+
+
+def test_of_many_runs_only_the_newest_are_asked_for(home: str, shell: Shell) -> None:
+    for number in range(3):
+        Run.objects.using(home).create(run_id=f"o-{number}", pipeline="shop", version="1")
+    with (
+        CaptureQueriesContext(connections[home]) as asked,
+        patch("fluxio_django.management.commands.fluxio_completion._MOST", 2),
+    ):
+        assert shell("fluxio_completion", "--names", "runs").split() == ["o-2", "o-1"]
+    assert "LIMIT 2" in asked.captured_queries[-1]["sql"]
