@@ -84,6 +84,7 @@ ROOMS: dict[str, Room] = {
             "fluxio_django/pieces.py",
             "fluxio_django/prepared.py",
             "fluxio_django/querysets.py",
+            "fluxio_django/taking.py",
             "fluxio_django/records.py",
             "fluxio_django/rows.py",
             "fluxio_django/statements.py",
