@@ -23,7 +23,7 @@ from fluxio_django.frozen import (
 from fluxio_django.idling import bounded_transaction, is_mariadb
 from fluxio_django.pieces import appending
 from fluxio_django.prepared import can_transact, execute, transact
-from fluxio_django.queues import Place, place_facts, seconds_until_due
+from fluxio_django.queues import place_facts, seconds_until_due
 from fluxio_django.records import NO_NOTE, Note, SeenRun, Taken, storable
 from fluxio_django.statements import (
     begin_parameters,
@@ -35,6 +35,7 @@ from fluxio_django.statements import (
     storable_note,
 )
 from fluxio_django.taking import TakenRunQuerySet, claiming, wish_to_cancel
+from fluxio_django.tickets import Place
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -21,10 +21,10 @@ from fluxio_django.faults import surely
 from fluxio_django.handles import RunHandle
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.limits import Limits, checked_priority
-from fluxio_django.queues import Place, Ticket
 from fluxio_django.records import SeenRun
 from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables
+from fluxio_django.tickets import Place, Ticket
 
 _RACES = 10
 _FIRST_TOKEN_BITS = 32

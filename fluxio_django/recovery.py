@@ -15,11 +15,11 @@ from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
 from fluxio_django.limits import Limits, gated_pipelines, limits_of
-from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import SeenRun
 from fluxio_django.retention import gardener
 from fluxio_django.signals import send_ended
 from fluxio_django.tables import Tables
+from fluxio_django.tickets import QueueState, Ticket
 
 if TYPE_CHECKING:
     from fluxio_django.querysets import RunQuerySet

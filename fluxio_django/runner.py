@@ -24,9 +24,9 @@ from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
 from fluxio_django.limits import AtLimitError
-from fluxio_django.queues import Standing, Ticket
 from fluxio_django.registry import UnknownPipelineError, pipelines
 from fluxio_django.tables import Tables
+from fluxio_django.tickets import Standing, Ticket
 
 logger = logging.getLogger("fluxio.worker")
 

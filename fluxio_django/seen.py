@@ -23,7 +23,7 @@ from fluxio.store.refusals import row_damaged
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.frozen import frozen_query, given_number, given_text
-from fluxio_django.queues import AVAILABLE, QueuedRunQuerySet, Standing
+from fluxio_django.queues import AVAILABLE, QueuedRunQuerySet
 from fluxio_django.records import (
     NO_NOTE,
     RECORD_FIELDS,
@@ -35,6 +35,7 @@ from fluxio_django.records import (
 )
 from fluxio_django.rows import CheckpointQuerySet
 from fluxio_django.statements import Statements, statements_of
+from fluxio_django.tickets import Standing
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

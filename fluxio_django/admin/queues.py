@@ -33,7 +33,7 @@ from fluxio_django.admin.readonly import ReadOnlyAdmin, address
 from fluxio_django.admin.status import Badge, Tone
 from fluxio_django.deeds import Deed
 from fluxio_django.models import Queue
-from fluxio_django.queues import QueueState
+from fluxio_django.tickets import QueueState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fluxio.surroundings import set_up
-from fluxio_django.queues import Ticket
+from fluxio_django.tickets import Ticket
 
 Execute = Callable[[str], object]
 """Executes the run with this id, here and now; never raises what a stage raised."""

@@ -6,7 +6,7 @@ from celery import current_app
 
 from fluxio.errors import ConfigurationError
 from fluxio_django.conf import settings
-from fluxio_django.queues import Ticket
+from fluxio_django.tickets import Ticket
 
 EXECUTE = "fluxio.execute"
 SWEEP = "fluxio.sweep"

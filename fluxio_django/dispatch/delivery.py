@@ -14,8 +14,9 @@ from fluxio.errors import ConfigurationError
 from fluxio_django.conf import settings
 from fluxio_django.dispatch.base import Dispatcher
 from fluxio_django.dispatch.inline import EagerDispatcher, inline
-from fluxio_django.queues import LONGEST_DELAY_OF_MESSAGES, Ticket
+from fluxio_django.queues import LONGEST_DELAY_OF_MESSAGES
 from fluxio_django.tables import Tables
+from fluxio_django.tickets import Ticket
 
 logger = logging.getLogger("fluxio.dispatch")
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from fluxio_django.conf import settings
 from fluxio_django.dispatch import base
-from fluxio_django.queues import Ticket
+from fluxio_django.tickets import Ticket
 
 
 @task

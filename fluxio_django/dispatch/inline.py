@@ -17,7 +17,7 @@ from django.db import connections, transaction
 from fluxio.errors import FluxioError
 from fluxio_django.conf import settings
 from fluxio_django.dispatch.base import execute
-from fluxio_django.queues import Ticket
+from fluxio_django.tickets import Ticket
 
 logger = logging.getLogger("fluxio.dispatch")
 

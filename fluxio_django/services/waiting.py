@@ -16,11 +16,11 @@ from fluxio_django.faults import surely
 from fluxio_django.handles import RunHandle
 from fluxio_django.health import Health, examine
 from fluxio_django.queueing import Wish
-from fluxio_django.queues import QueueState, Ticket
 from fluxio_django.records import storable
 from fluxio_django.registry import pipelines
 from fluxio_django.services.runs import RunEndedError, database, find_run, seen_run
 from fluxio_django.tables import Tables
+from fluxio_django.tickets import QueueState, Ticket
 
 _NO_WISH = Wish()
 

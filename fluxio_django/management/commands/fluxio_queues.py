@@ -11,7 +11,7 @@ from fluxio_django.management.command import FluxioCommand, Options
 from fluxio_django.management.runs import iso, local
 from fluxio_django.management.table import Column, draw
 from fluxio_django.management.terminal import Text, Tone
-from fluxio_django.queues import QueueState
+from fluxio_django.tickets import QueueState
 
 _COLUMNS = [
     Column(title="queue"),

@@ -17,9 +17,9 @@ from fluxio_django.dispatch import delivery
 from fluxio_django.limits import AtLimitError
 from fluxio_django.models import Gate, Run
 from fluxio_django.pipeline import DjangoPipeline
-from fluxio_django.queues import Ticket
 from fluxio_django.runner import Executed, execute
 from fluxio_django.tables import Tables
+from fluxio_django.tickets import Ticket
 from tests.app.queueing.shop import PIPELINE, executed, registered
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from fluxio_django import dispatch, recovery
 from fluxio_django.dispatch import delivery
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
-from fluxio_django.queues import Ticket
 from fluxio_django.runner import Executed, execute
+from fluxio_django.tickets import Ticket
 from tests.app.queueing.shop import executed
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
