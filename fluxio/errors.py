@@ -167,7 +167,12 @@ class LeaseLostError(FluxioError):
 
 
 class StoreError(FluxioError):
-    """The checkpoint store failed; what was recorded before is untouched."""
+    """The checkpoint store failed; what was recorded before is untouched.
+
+    `sequence` is the number of the row that the store refuses, where it can tell.
+    """
+
+    sequence: int | None = None
 
 
 class StoreUnavailableError(StoreError):

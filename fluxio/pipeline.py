@@ -18,12 +18,12 @@ from fluxio.nodes import Nestable
 from fluxio.observability.base import BaseCallback
 from fluxio.passages import Force, Migration, Passages
 from fluxio.program import CompiledPipeline
-from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.environment import Environment, SyncCaller, default_environment
 from fluxio.runtime.executor import Executor
 from fluxio.runtime.history import HistoryEntry
 from fluxio.runtime.reading import Moment
 from fluxio.runtime.runs import ForkOrder, Runs, Watchers
+from fluxio.runtime.scene import ChunkSink
 from fluxio.runtime.single import run_single_step
 from fluxio.runtime.streaming import stream_chunks
 from fluxio.store.base import CheckpointStore, Journal

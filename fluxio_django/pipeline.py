@@ -16,11 +16,11 @@ from fluxio.errors import ConfigurationError
 from fluxio.nodes import NodeType
 from fluxio.passages import Force
 from fluxio.pipeline import Pipeline
-from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.history import HistoryEntry
 from fluxio.runtime.loopless import in_loop, run_without_loop
 from fluxio.runtime.reading import Moment
 from fluxio.runtime.runs import ForkOrder, Watchers
+from fluxio.runtime.scene import ChunkSink
 from fluxio.runtime.streaming import stream_chunks
 from fluxio.store.base import RunRecord
 from fluxio.store.memory import InMemoryStore

@@ -15,8 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 
-from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.loopless import in_loop
+from fluxio.runtime.scene import ChunkSink
 from fluxio.runtime.streaming import BUFFERED_CHUNKS
 
 Parameters = ParamSpec("Parameters")

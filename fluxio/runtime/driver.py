@@ -4,80 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from fluxio.context import Context
-from fluxio.errors import (
-    EncodingError,
-    LeaseLostError,
-    StoreError,
-    StoreUnavailableError,
-    TransactionRefusedError,
-)
+from fluxio.errors import EncodingError, StoreError, StoreUnavailableError, TransactionRefusedError
 from fluxio.nodes import Send
 from fluxio.program import MAIN_LANE, Call
-from fluxio.runtime import machine
-from fluxio.runtime.announcer import Announcer
+from fluxio.runtime import ends, machine
 from fluxio.runtime.attempt import Attempt
-from fluxio.runtime.environment import Clock
-from fluxio.runtime.executor import Executor
+from fluxio.runtime.batch import Batch, Unstorable, conflicted, refused
 from fluxio.runtime.loopless import in_loop
-from fluxio.runtime.machine import Conflict, State, Transition
+from fluxio.runtime.machine import State, Transition
 from fluxio.runtime.outcomes import Failed, Outcome, Succeeded
 from fluxio.runtime.recorder import Ending, Entry, Recorder
+from fluxio.runtime.scene import Scene
 from fluxio.runtime.settling import settled
-from fluxio.runtime.step import ProgressSink
-from fluxio.runtime.stopping import StopSign
 from fluxio.store.base import Commit
 from fluxio.types import RunStatus
 
 logger = logging.getLogger("fluxio.run")
-
-ChunkSink = Callable[[Any], Awaitable[None]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scene:
-    """What an execution works with.
-
-    `recorder` is None when the pipeline is not durable, `chunks` when nobody reads the stream.
-    """
-
-    run_id: str
-    executor: Executor
-    announcer: Announcer
-    clock: Clock
-    recorder: Recorder | None = None
-    chunks: ChunkSink | None = None
-    report: ProgressSink | None = None
-    debugging: bool = False
-    stop: StopSign = field(default_factory=StopSign)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Outcomes that are made durable together: the state after them, and what is ready then."""
-
-    state: State
-    ready: list[int] = field(default_factory=list)
-    opened: list[int] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    told: list[tuple[Outcome, Context]] = field(default_factory=list)
-
-    def moved(self, transition: Transition) -> None:
-        self.state = transition.state
-        self.ready += transition.ready
-        self.opened += transition.opened
-
-
-class _Unstorable(Exception):
-    """Outcomes that the store will never take; the step that is to blame has failed."""
-
-    def __init__(self, failure: Failed) -> None:
-        super().__init__(failure)
-        self.failure = failure
 
 
 class Driver:
@@ -135,7 +81,7 @@ class Driver:
             status, error = RunStatus.CANCELLED, interruption
             if wanted:
                 error = scene.stop.error(scene.run_id)
-            await self._record_cancellation(error)
+            await ends.record_cancellation(scene, self._state, error)
             if wanted:
                 raise error from None
             raise
@@ -148,7 +94,7 @@ class Driver:
         self._scene.announcer.opened(start.opened)
         ready = list(start.ready)
         if start.conflict is not None:
-            self._failure = _conflicted(start.conflict)
+            self._failure = conflicted(start.conflict)
             ready = self._in_background(ready)
         try:
             while ready or self._tasks or self._waiting:
@@ -157,14 +103,14 @@ class Driver:
                     ready = await self._hurry(ready[0])
                     continue
                 ready = await self._digest(await self._execute(ready))
-        except _Unstorable as refused:
+        except Unstorable as refused:
             self._failure = self._failure or refused.failure
             await self._stop(list(self._tasks))
         except BaseException:
             await self._stop(list(self._tasks))
             raise
         if self._failure is not None:
-            await self._fail(self._failure)
+            await ends.fail(self._scene, self._state, self._failure)
 
     # --- execute
 
@@ -231,16 +177,16 @@ class Driver:
         else:  # there is nobody else who writes
             batch, commit = await self._record(outcomes)
         if self._scene.announcer.active:
-            self._announce(batch, commit)
+            batch.tell(self._scene.announcer, commit)
         return batch.ready if self._failure is None else self._in_background(batch.ready)
 
-    async def _record(self, outcomes: Sequence[Outcome]) -> tuple[_Batch, Commit | None]:
-        batch = _Batch(self._state)
+    async def _record(self, outcomes: Sequence[Outcome]) -> tuple[Batch, Commit | None]:
+        batch = Batch(self._state)
         for outcome in outcomes:
             await self._apply(outcome, batch)
         return batch, await self._commit(batch)
 
-    async def _apply(self, outcome: Outcome, batch: _Batch) -> None:
+    async def _apply(self, outcome: Outcome, batch: Batch) -> None:
         if outcome.ip not in self._transacted and self._lane(outcome.ip) not in batch.state:
             return  # its background branch failed in the same moment and was closed as a whole
         if isinstance(outcome, Failed):
@@ -267,9 +213,9 @@ class Driver:
         if self._scene.announcer.active:
             batch.told.append((outcome, given.extended(outcome.writes, tracked=True)))
         if transition.conflict is not None:
-            await self._apply_failure(_conflicted(transition.conflict), batch)
+            await self._apply_failure(conflicted(transition.conflict), batch)
 
-    async def _apply_failure(self, failure: Failed, batch: _Batch) -> None:
+    async def _apply_failure(self, failure: Failed, batch: Batch) -> None:
         at = self._program.instructions[failure.ip]
         if self._program.lanes[at.lane].background and not isinstance(failure.error, StoreError):
             await self._close_branch(failure, batch)
@@ -281,7 +227,7 @@ class Driver:
             for outcome in await self._stop(doomed):
                 await self._apply(outcome, batch)
 
-    async def _close_branch(self, failure: Failed, batch: _Batch) -> None:
+    async def _close_branch(self, failure: Failed, batch: Batch) -> None:
         before = batch.state
         context = before[self._program.instructions[failure.ip].lane].context
         lanes = machine.background_lanes(self._program, batch.state, failure.ip)
@@ -300,7 +246,7 @@ class Driver:
             exc_info=failure.error,
         )
 
-    async def _commit(self, batch: _Batch) -> Commit | None:
+    async def _commit(self, batch: Batch) -> Commit | None:
         recorder, commit = self._scene.recorder, None
         if recorder is not None and batch.entries:
             commit = recorder.prepare(batch.entries, batch.state, self._ending(batch.state))
@@ -311,7 +257,7 @@ class Driver:
             except StoreUnavailableError:
                 raise
             except StoreError as refusal:
-                raise _Unstorable(_refused(outcomes, commit, refusal)) from refusal
+                raise Unstorable(refused(outcomes, commit, refusal)) from refusal
             self._state = batch.state
             done.deliver()
         self._state = batch.state
@@ -321,59 +267,6 @@ class Driver:
         if self._failure is None and machine.is_finished(self._program, state):
             return Ending(status=RunStatus.SUCCEEDED)
         return None
-
-    def _announce(self, batch: _Batch, commit: Commit | None) -> None:
-        announcer = self._scene.announcer
-        if commit is not None:
-            announcer.committed(commit)
-        for outcome, context in batch.told:
-            if isinstance(outcome, Succeeded):
-                announcer.succeeded(outcome, context)
-            else:
-                announcer.failed(outcome, context, fatal=False)
-        announcer.opened(batch.opened)
-
-    # --- ends
-
-    async def _fail(self, failure: Failed) -> None:
-        if isinstance(failure.error, StoreUnavailableError):
-            raise failure.error  # the stage did not fail: whoever has the run next goes on with it
-        at = self._program.instructions[failure.ip]
-        commit = None
-        if self._scene.recorder is not None:
-            ending = Ending(
-                status=RunStatus.FAILED,
-                step=at.key,
-                error=failure.error,
-                tries=failure.tries,
-                duration=failure.duration,
-            )
-            commit = self._scene.recorder.prepare([], self._state, ending)
-            try:
-                await self._scene.recorder.commit_failure(commit)
-            except LeaseLostError as lost:
-                raise lost from failure.error
-            except Exception as problem:  # noqa: BLE001 - the stage's error is what counts
-                failure.error.add_note(f"The error checkpoint could not be written: {problem!r}")
-                raise failure.error from None
-            self._scene.announcer.committed(commit)
-        context = self._state[at.lane].context
-        self._scene.announcer.failed(failure, context, fatal=True)
-        raise failure.error
-
-    async def _record_cancellation(self, interruption: BaseException) -> None:
-        recorder = self._scene.recorder
-        if recorder is None:
-            return
-        due = self._program.instructions[self._state[MAIN_LANE].ip].key
-        ending = Ending(status=RunStatus.CANCELLED, step=due, error=interruption)
-        commit = recorder.prepare([], self._state, ending)
-        try:
-            await recorder.commit(commit)
-        except Exception:
-            logger.exception("Run %s: its cancellation could not be recorded.", self._scene.run_id)
-        else:
-            self._scene.announcer.committed(commit)
 
     # --- what an execution lends to its stages
 
@@ -442,18 +335,6 @@ class Driver:
 
     def _in_background(self, ready: Sequence[int]) -> list[int]:
         return [ip for ip in ready if self._background(ip)]
-
-
-def _conflicted(conflict: Conflict) -> Failed:
-    return Failed(ip=conflict.ip, error=conflict.error, tries=0, duration=0.0)
-
-
-def _refused(outcomes: Sequence[Outcome], commit: Commit, refusal: StoreError) -> Failed:
-    """The failure of the step whose row is refused, or of the first one where none is named."""
-    named = getattr(refusal, "sequence", None)
-    at = next((at for at, row in enumerate(commit.rows) if row.sequence == named), 0)
-    blamed = outcomes[min(at, len(outcomes) - 1)]
-    return Failed(ip=blamed.ip, error=refusal, tries=blamed.tries, duration=blamed.duration)
 
 
 def _ignore(task: asyncio.Task[Any]) -> None:

@@ -15,13 +15,14 @@ from fluxio.program import CompiledPipeline
 from fluxio.runtime import machine
 from fluxio.runtime.announcer import Announcer
 from fluxio.runtime.claims import Claims, Origin
-from fluxio.runtime.driver import ChunkSink, Driver, Scene
+from fluxio.runtime.driver import Driver
 from fluxio.runtime.environment import Environment, SyncCaller
 from fluxio.runtime.executor import Executor
 from fluxio.runtime.machine import State, Transition
 from fluxio.runtime.publisher import Publisher
 from fluxio.runtime.reading import Reader, checked_run_id
 from fluxio.runtime.recorder import Recorder
+from fluxio.runtime.scene import ChunkSink, Scene
 from fluxio.runtime.step import ProgressSink
 from fluxio.runtime.stopping import StopSign
 from fluxio.store.admission import run_exists

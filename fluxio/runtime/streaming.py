@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from fluxio.runtime.driver import ChunkSink
+from fluxio.runtime.scene import ChunkSink
 
 BUFFERED_CHUNKS = 16
 """How many chunks a stage may be ahead of its reader."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
-from fluxio.runtime.driver import ChunkSink
+from fluxio.runtime.scene import ChunkSink
 from fluxio.runtime.streaming import BUFFERED_CHUNKS
 from fluxio_django.tables import hop, let_go
 

@@ -16,9 +16,9 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from fluxio.runtime.driver import ChunkSink
 from fluxio.runtime.environment import default_environment
 from fluxio.runtime.runs import Watchers
+from fluxio.runtime.scene import ChunkSink
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.tables import hop, let_go
 from fluxio_django.values import json_value

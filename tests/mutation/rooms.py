@@ -32,7 +32,14 @@ ROOMS: dict[str, Room] = {
         modules=("fluxio/runtime/machine.py",),
         tests=("tests/core/runtime/test_machine.py", *_RUNS),
     ),
-    "driver": Room(modules=("fluxio/runtime/driver.py",), tests=_RUNS),
+    "driver": Room(
+        modules=(
+            "fluxio/runtime/batch.py",
+            "fluxio/runtime/driver.py",
+            "fluxio/runtime/ends.py",
+        ),
+        tests=_RUNS,
+    ),
     "recorder": Room(
         modules=("fluxio/runtime/recorder.py", "fluxio/runtime/history.py"),
         tests=("tests/core/runtime/test_recorder.py", *_RUNS),

@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-from fluxio.runtime import publisher
+from fluxio.runtime import ends, publisher
 from fluxio.runtime.attempt import Attempt
-from fluxio.runtime.driver import Driver
 from fluxio.runtime.environment import ThreadPoolCaller
 from fluxio.runtime.recorder import Recorder
 from tests.durability.defects.planting import defect, swap
@@ -26,10 +25,10 @@ def given_up_and_committed() -> None:
 def cancellation_not_recorded() -> None:
     """That a run was cancelled is recorded nowhere."""
 
-    async def nothing(driver: Any, interruption: BaseException) -> None:
+    async def nothing(scene: Any, state: Any, interruption: BaseException) -> None:
         """Nobody hears of it."""
 
-    swap(Driver, "_record_cancellation", lambda original: nothing)
+    swap(ends, "record_cancellation", lambda original: nothing)
 
 
 @defect(
