@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,8 @@ from django.views.decorators.vary import vary_on_cookie
 from fluxio_django.conf import settings
 from fluxio_django.views.access import signed_in
 from fluxio_django.views.problems import Problem, problem_of, unknown_pipeline
+
+logger = logging.getLogger("fluxio.views")
 
 Handler = Callable[..., HttpResponseBase]
 
@@ -38,6 +41,8 @@ class Endpoint(View):
             problem = problem_of(error)
             if problem is None:
                 raise
+            if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                logger.error("%s was not answered: %s", request.path, error, exc_info=error)
             return problem.response()
 
     def http_method_not_allowed(

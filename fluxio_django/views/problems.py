@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 
 from fluxio.errors import (
@@ -141,7 +142,7 @@ def problem_of(error: Exception) -> Problem | None:
             return malformed(str(error))
         case RequestDataTooBig():
             return too_large("The request is too large.")
-        case StoreError():
+        case StoreError() | OperationalError() | InterfaceError():
             return Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "database",
