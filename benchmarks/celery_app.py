@@ -25,6 +25,7 @@ app.conf.update(
     worker_prefetch_multiplier=4,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
+    CELERY_DB_REUSE_MAX=1000,
 )
 app.autodiscover_tasks(["fluxio_django"])
 

@@ -35,6 +35,7 @@ SILENCED_SYSTEM_CHECKS = ["fluxio.W012"]
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL")
 CELERY_TASK_DEFAULT_QUEUE = os.environ.get("CELERY_QUEUE", "example")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_DB_REUSE_MAX = 1000  # so many tasks share a connection to the database
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 60,
     "global_keyprefix": os.environ.get("CELERY_KEY_PREFIX", ""),

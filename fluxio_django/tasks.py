@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
+from django.db import close_old_connections
 
 from fluxio_django import recovery, runner
 from fluxio_django.conf import settings
@@ -21,12 +22,14 @@ _OPTIONS: dict[str, Any] = {"ignore_result": True, "serializer": "json", "max_re
 @shared_task(name=EXECUTE, acks_late=True, reject_on_worker_lost=True, **_OPTIONS)
 def execute(run_id: str) -> None:
     """Execute a queued run, or take over one whose worker is gone; duplicates do nothing."""
+    close_old_connections()  # as at the start of a request; Celery itself knows only "all of them"
     runner.execute(run_id)
 
 
 @shared_task(name=SWEEP, **_OPTIONS)
 def sweep() -> None:
     """Hand over what was lost, take over what was abandoned, give up what is hopeless."""
+    close_old_connections()
     recovery.sweep()
 
 

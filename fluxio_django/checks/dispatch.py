@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage
 
 from fluxio.errors import ConfigurationError, FluxioError
@@ -40,7 +41,12 @@ def _check_celery() -> list[CheckMessage]:
     from celery import current_app  # an extra, which is there by now
 
     conf = current_app.conf
-    found = [_no_broker(conf), _pickled_messages(conf), _short_visibility(conf)]
+    found = [
+        _no_broker(conf),
+        _pickled_messages(conf),
+        _short_visibility(conf),
+        _closed_connections(conf),
+    ]
     return [message for message in found if message is not None]
 
 
@@ -79,6 +85,21 @@ def _short_visibility(conf: Any) -> CheckMessage | None:
         f"Redis delivers a message again after {timeout:g} s, but stage {stage} may take "
         f"{longest:g} s: a second worker would be woken for a run that is being executed.",
         hint=f"Set broker_transport_options = {{'visibility_timeout': {longest * 2:.0f}}}.",
+    )
+
+
+def _closed_connections(conf: Any) -> CheckMessage | None:
+    """CONN_MAX_AGE is set in vain: Celery closes connections itself, before and after a task."""
+    alias = settings().database
+    age = django_settings.DATABASES.get(alias, {}).get("CONN_MAX_AGE", 0)
+    if age == 0 or conf.get("CELERY_DB_REUSE_MAX"):
+        return None
+    return CheckID.CLOSED_CONNECTIONS.message(
+        f"Database {alias!r} has CONN_MAX_AGE = {age!r}, but Celery closes connections after every "
+        "task: its workers connect anew for each run, which can take longer than the run.",
+        hint="Set CELERY_DB_REUSE_MAX = 1000 beside the other settings of Celery: how many tasks "
+        "share a connection.",
+        obj="settings.DATABASES",
     )
 
 

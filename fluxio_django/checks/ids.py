@@ -45,6 +45,7 @@ class CheckID(Enum):
     FORGETFUL_REDIS = "fluxio.W015", "The Redis that keeps runs throws keys away when it is full."
     UNRECORDED = "fluxio.W016", "A pipeline has a store, but is not durable: nothing is recorded."
     NARROW_TEXT = "fluxio.W017", "The database of runs cannot keep every character."
+    CLOSED_CONNECTIONS = "fluxio.W018", "Celery's workers connect to the database for every run."
 
     def __init__(self, id: str, says: str) -> None:
         self.id = id

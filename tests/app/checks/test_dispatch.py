@@ -1,6 +1,7 @@
 """`manage.py check` says when queued runs reach no worker, or reach it in a way that bites."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import django
 import pytest
@@ -74,6 +75,19 @@ def test_w004_whoever_can_write_to_the_broker_can_run_code(celery: Celery) -> No
     celery.conf.accept_content = ["json", "pickle"]
     with CELERY:
         assert "accept_content" in found()["fluxio.W004"].hint
+
+
+def test_w018_celery_closes_the_connections_that_are_meant_to_last(
+    celery: Celery, settings: Any
+) -> None:
+    settings.DATABASES["default"]["CONN_MAX_AGE"] = 600
+    try:
+        with CELERY:
+            assert "CELERY_DB_REUSE_MAX" in found()["fluxio.W018"].hint
+            celery.conf.CELERY_DB_REUSE_MAX = 1000
+            assert "fluxio.W018" not in found()
+    finally:
+        settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 
 
 def test_w005_no_celery_application_is_loaded(celery: Celery) -> None:

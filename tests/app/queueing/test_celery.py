@@ -10,12 +10,15 @@ import pytest
 import redis
 from celery import Celery
 from celery import current_app as project
+from django.db import connections
 from kombu import Queue
 
+from fluxio import Context, Pipeline, stage
 from fluxio.types import RunStatus
 from fluxio_django import recovery, tasks
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.registry import pipelines
 from tests.app.queueing.shop import executed, registered
 from tests.needs import RABBITMQ, REDIS
 
@@ -233,3 +236,37 @@ def test_the_sweep_that_beat_asks_for_sends_lost_messages_again(
     celery.tasks[entry["task"]].apply()
     assert len(received(celery)) == 1
     assert recovery.sweep(database) == recovery.Swept()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_connection_that_was_lost_while_its_worker_had_nothing_to_do_reaches_no_stage(
+    settings: Any,
+) -> None:
+    """A worker keeps its connections from one run to the next, also those that only stages use."""
+    settings.FLUXIO = {"DISPATCHER": "celery"}
+    connection, asked = connections["postgres"], []
+
+    @stage(version="1")
+    def ask(ctx: Context) -> Context:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            asked.extend(cursor.fetchall())
+        return ctx
+
+    pipelines.add("queueing.ask", lambda: Pipeline([ask], durable=True))
+    before = project._get_current_object()
+    app = Celery("shop", broker="memory://", set_as_current=True)
+    try:
+        handle = pipelines["queueing.ask"].enqueue_sync({})
+        connection.ensure_connection()
+        connection.health_check_enabled = True  # as CONN_HEALTH_CHECKS does
+        connection.connection.close()
+        app.tasks[tasks.EXECUTE].apply(args=[handle.run_id])
+        assert handle.status() == RunStatus.SUCCEEDED
+    finally:
+        connection.close()
+        pipelines.remove("queueing.ask")
+        app.close()
+        before.set_current()
+    assert asked == [(1,)]
