@@ -29,19 +29,19 @@ def chosen_workloads(names: list[str] | None) -> list[Workload]:
     """
     if names is None:
         return [work for stem in file_names() for work in _workloads_in(stem)]
-    found = []
+    found: dict[str, Workload] = {}
+    made: dict[str, list[Workload]] = {}
     for name in names:
         stem, _, variant = name.lower().partition("-")
         if stem not in file_names():
             raise SystemExit(f"There is no workload {name}. Known: {', '.join(file_names())}.")
-        works = [
-            work for work in _workloads_in(stem) if not variant or work.name.lower() == name.lower()
-        ]
+        in_file = made.get(stem) or made.setdefault(stem, _workloads_in(stem))
+        works = [work for work in in_file if not variant or work.name.lower() == name.lower()]
         if not works:
-            known = ", ".join(work.name for work in _workloads_in(stem))
+            known = ", ".join(work.name for work in in_file)
             raise SystemExit(f"There is no workload {name}. This file has {known}.")
-        found += works
-    return found
+        found |= {work.name: work for work in works}
+    return list(found.values())
 
 
 def _workloads_in(stem: str) -> list[Workload]:

@@ -82,9 +82,10 @@ class Codec:
         """The value that `encode_value` was given; errors are those of `decode`."""
         self._check_text(text, root, start)
         try:
-            # Without a tag there is nothing to revive, and the parser stays in C throughout.
-            read = read_json if text.find('"$', start) >= 0 else read_plain_json
-            return read(text, start)
+            # Without a tag there is nothing to revive, and the parser stays in C throughout. One
+            # character is looked for many times faster than two.
+            tagged = "$" in text and text.find('"$', start) >= 0
+            return (read_json if tagged else read_plain_json)(text, start)
         except Refusal as refusal:
             raise _decoding_error(_located(text, start, refusal), root) from refusal.__cause__
         except JSONDecodeError as error:
