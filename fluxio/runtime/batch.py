@@ -56,8 +56,11 @@ def conflicted(conflict: Conflict) -> Failed:
 
 
 def refused(outcomes: Sequence[Outcome], commit: Commit, refusal: StoreError) -> Failed:
-    """The failure of the step whose row is refused, or of the first one where none is named."""
+    """The failure of the step whose row is refused, or of the first one where none is named.
+
+    `outcomes` are those that the rows of the commit record, in their order.
+    """
     named = refusal.sequence
     at = next((at for at, row in enumerate(commit.rows) if row.sequence == named), 0)
-    blamed = outcomes[min(at, len(outcomes) - 1)]
+    blamed = outcomes[at]
     return Failed(ip=blamed.ip, error=refusal, tries=blamed.tries, duration=blamed.duration)

@@ -21,6 +21,7 @@ class PickyJournal:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.picky = True
+        self.names_rows = True
         self.room = dict.fromkeys(RowKind, ROOM) | {RowKind.ERROR: 10**6}
 
     def __getattr__(self, name: str) -> Any:
@@ -29,7 +30,8 @@ class PickyJournal:
     async def commit(self, claim: Claim, commit: Commit) -> None:
         for row in commit.rows:
             if self.picky and row.size > self.room[row.kind]:
-                raise StoreError(f"{row.step} is too large", sequence=row.sequence)
+                named = {"sequence": row.sequence} if self.names_rows else {}
+                raise StoreError(f"{row.step} is too large", **named)
         await self._journal.commit(claim, commit)
 
 
@@ -99,6 +101,33 @@ async def test_of_branches_that_end_together_the_one_is_named_whose_row_is_refus
     store.refusing.picky = False
     final = await pipeline.invoke({}, run_id="r", resume=True)
     assert set(final) == {"small", "large", "little", "last"}
+
+
+async def test_where_a_store_names_no_row_the_first_of_the_branches_is_blamed(
+    store: PickyStore,
+) -> None:
+    store.refusing.names_rows = False
+    await refused(store, [Parallel([step("small"), step("large", ROOM), step("little")])])
+    record = await store.refusing.run("r")
+    assert record.step.endswith("small")
+    assert record.error.endswith("large is too large")
+
+
+async def test_branches_that_are_still_at_work_are_stopped_before_the_error_leaves(
+    store: PickyStore,
+) -> None:
+    stopped: list[str] = []
+
+    @stage(version="1")
+    async def patient(ctx: Context) -> Context:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append("patient")
+        return ctx
+
+    await refused(store, [Parallel([patient, step("large", ROOM)])])
+    assert stopped == ["patient"]
 
 
 async def test_a_branch_in_the_background_fails_the_run_as_well(store: PickyStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,11 +17,14 @@ from fluxio import (
     ForkMode,
     InMemoryStore,
     MergeConflictError,
+    Middleware,
     Parallel,
     Pipeline,
     RetryMiddleware,
     RetryPolicy,
     RunStatus,
+    Send,
+    Stage,
     StageTimeoutError,
     TransactionRefusedError,
     stage,
@@ -32,6 +36,7 @@ from fluxio.runtime.loopless import run_without_loop
 from fluxio.store.base import Claim, Commit, RowKind
 from fluxio.store.memory import MemoryJournal
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
+from fluxio.types import Next
 from tests.core.stores.toy import TransactionalStore
 
 Result = TypeVar("Result")
@@ -230,6 +235,8 @@ async def test_a_conflict_of_transactional_branches_is_found() -> None:
     with pytest.raises(MergeConflictError, match="same"):
         await pipeline.invoke({}, run_id="r", resume=True)
     assert sorted(store.ledger.kept) == ["a", "b"]
+    errors = [it for it in await pipeline.history("r") if it.kind is RowKind.ERROR]
+    assert {(it.tries, it.duration) for it in errors} == {(0, 0.0)}
 
 
 async def test_a_failing_sibling_does_not_undo_what_was_committed() -> None:
@@ -351,7 +358,8 @@ async def test_a_transaction_that_is_cancelled_from_within_cancels_the_run() -> 
 async def test_an_attempt_that_was_given_up_can_never_commit(how: str) -> None:
     store = TransactionalStore()
     started, release, ended = asyncio.Event(), threading.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
+    loop, complaints = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
 
     @stage(transactional=True, timeout=0.05 if how == "timeout" else None)
     def late(ctx: Context) -> Context:
@@ -378,6 +386,9 @@ async def test_an_attempt_that_was_given_up_can_never_commit(how: str) -> None:
     assert store.ledger.kept == []
     assert await steps(pipeline) == []
     pipeline.shutdown()
+    del task
+    gc.collect()
+    assert complaints == []  # nobody waits for what the attempt raised in the end
 
 
 async def test_an_attempt_that_was_given_up_commits_nothing_while_the_next_one_runs() -> None:
@@ -451,9 +462,21 @@ inline = pytest.mark.parametrize(
 def test_transactions_need_no_event_loop() -> None:
     store = TransactionalStore()
     store._journal.transactions = BlockingTransactions(store)  # type: ignore[assignment]
-    pipeline = durable(store, booking(store, "a"), Parallel([booking(store, "b")]))
+    returned: list[dict[str, Any]] = []
+
+    class Note(Middleware):
+        """Sees what a stage returned."""
+
+        async def __call__(self, stage: Stage, ctx: Context, next: Next) -> Context | Send:
+            result = await next(ctx)
+            returned.append(dict(result.items()) if isinstance(result, Context) else {})
+            return result
+
+    branches = Parallel([booking(store, "b")])
+    pipeline = durable(store, booking(store, "a"), branches, middleware=[Note()])
     final = run_without_loop(pipeline.invoke({}, run_id="r"))
     assert dict(final) == {"a": True, "b": True}
+    assert returned == [{"a": True}, {"a": True, "b": True}]
     assert store.ledger.kept == ["a", "b"]
 
 
