@@ -10,12 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
-from fluxio_django.admin.page import state_at
 from fluxio_django.admin.readonly import ReadOnlyAdmin
-from fluxio_django.admin.rows import RowPresenter
 from fluxio_django.admin.runs import RunAdmin
-from fluxio_django.admin.standing import standing_of
-from fluxio_django.log import read_line
 from fluxio_django.models import Checkpoint, Run
 
 
@@ -65,6 +61,12 @@ class CheckpointAdmin(ReadOnlyAdmin[Checkpoint]):
         return runs
 
     def _facts(self, request: HttpRequest, row: Checkpoint) -> dict[str, Any]:
+        # Not sooner: Django loads this module whenever it starts.
+        from fluxio_django.admin.page import state_at
+        from fluxio_django.admin.rows import RowPresenter
+        from fluxio_django.admin.standing import standing_of
+        from fluxio_django.log import read_line
+
         presenter = RowPresenter(self._runs, request, standing_of(row.run))
         return {
             "title": _("Row %(row)d of run %(run)s") % {"row": row.sequence, "run": row.run.run_id},

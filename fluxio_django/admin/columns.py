@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.contrib import admin
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from fluxio_django.admin.listing import SUBJECT
 from fluxio_django.admin.measures import NOTHING, age_text, printable, run_duration_text, time_text
-from fluxio_django.admin.progress import progress_of
-from fluxio_django.admin.status import badge_of
-from fluxio_django.admin.subjects import Subject
 from fluxio_django.models import Run
+
+if TYPE_CHECKING:
+    from fluxio_django.admin.subjects import Subject
+
+# What a column takes is imported when it is filled: Django loads this module whenever it starts.
+
+NEWEST_FIRST = ("-created_at", "-id")
+OLDEST_FIRST = ("created_at", "id")
+
+SUBJECT = "shown_subject"
+"""Under this name a listed run carries the link to what it is about."""
 
 _SHORT_VERSION = 8
 _TO_THE_MINUTE = len("2026-01-01 00:00")
@@ -29,6 +38,8 @@ class RunColumns:
     @admin.display(description=_("status"))
     def state(self, run: Run) -> str:
         """The status as a badge."""
+        from fluxio_django.admin.status import badge_of
+
         return badge_of(run).html()
 
     @admin.display(description=_("pipeline"))
@@ -40,6 +51,8 @@ class RunColumns:
     @admin.display(description=_("step"))
     def due_step(self, run: Run) -> str:
         """The step that is due, or failed, and how far it says it is."""
+        from fluxio_django.admin.progress import progress_of
+
         progress = progress_of(run)
         if progress is None:
             return printable(run.step)

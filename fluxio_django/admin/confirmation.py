@@ -26,7 +26,8 @@ from fluxio_django.admin.asked import keys_in
 from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
-from fluxio_django.admin.operations import FORCE, Operation, Order
+from fluxio_django.admin.names import OperationName
+from fluxio_django.admin.operations import FORCE, OPERATIONS, Order
 from fluxio_django.admin.standing import Standing, reached_steps, standing_of, unreadable
 from fluxio_django.admin.status import Badge, badge_of
 from fluxio_django.deeds import Deed, origin
@@ -67,9 +68,9 @@ class ConfirmationView:
 
     template = "admin/fluxio_django/run/confirm.html"
 
-    def __init__(self, model_admin: RunDesk, operation: Operation) -> None:
+    def __init__(self, model_admin: RunDesk, name: OperationName) -> None:
         self._admin = model_admin
-        self._operation = operation
+        self._operation = OPERATIONS[name]
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a request; Django's admin has checked that the user is staff, and CSRF.

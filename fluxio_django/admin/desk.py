@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest
 
-from fluxio_django.models import PipelineVersion, Run
+from fluxio_django.models import PipelineVersion, Queue, Run
 from fluxio_django.rights import Right
 
 
@@ -70,3 +70,13 @@ class PipelineDesk(Desk, Protocol):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PipelineVersion]:
         """The versions this user can see at all."""
+
+
+class QueueDesk(Desk, Protocol):
+    """The admin of queues; `QueueAdmin` is one."""
+
+    def has_switch_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may pause and resume queues."""
+
+    def log_change(self, request: HttpRequest, obj: Queue, message: Any, /) -> Any:
+        """Write an entry into the audit trail."""

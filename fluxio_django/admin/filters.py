@@ -13,7 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from fluxio_django import services
 from fluxio_django.enums import RunStatus
 from fluxio_django.models import PipelineVersion, Run
-from fluxio_django.tables import Tables
 
 INTERRUPTED = "interrupted"
 
@@ -41,6 +40,9 @@ class StatusFilter(admin.SimpleListFilter):
         if chosen is None:
             return queryset
         if chosen == INTERRUPTED:
+            # Not sooner: Django loads this module whenever it starts.
+            from fluxio_django.tables import Tables
+
             lapsed = Tables().runs.lapsed()
             return queryset.filter(pk__in=lapsed.order_by().values("pk"))
         return queryset.filter(status=chosen) if chosen in RunStatus.values else queryset.none()

@@ -20,6 +20,7 @@ from fluxio_django.admin.desk import RunDesk
 from fluxio_django.admin.editing import EditableKey, ForkForm, editable_keys
 from fluxio_django.admin.forms import ReasonForm
 from fluxio_django.admin.measures import printable
+from fluxio_django.admin.names import OperationName
 from fluxio_django.admin.operations import FORK
 from fluxio_django.admin.travel import MOST_BYTES
 from fluxio_django.enums import RunStatus
@@ -53,7 +54,7 @@ class ForkView(ConfirmationView):
     template = "admin/fluxio_django/run/fork.html"
 
     def __init__(self, model_admin: RunDesk) -> None:
-        super().__init__(model_admin, FORK)
+        super().__init__(model_admin, OperationName.FORK)
 
     def _sent(self, request: HttpRequest, candidates: Sequence[Candidate]) -> HttpResponse:
         if SHOW in request.POST or EDIT in request.POST:

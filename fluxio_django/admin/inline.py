@@ -16,16 +16,15 @@ from django.utils.translation import gettext_lazy as _
 
 from fluxio_django import services
 from fluxio_django.admin.measures import printable, run_duration_text, time_text
-from fluxio_django.admin.status import badge_of
 from fluxio_django.models import Run
-from fluxio_django.subjects import about
-from fluxio_django.tables import Tables
-from fluxio_django.visibility import visible_to
 
 if TYPE_CHECKING:
     FormSet = BaseGenericInlineFormSet[Any, Any]
 else:
     FormSet = BaseGenericInlineFormSet
+
+# What the list takes is imported when there is one: projects that use the inline load this module
+# whenever they start.
 
 MOST_RUNS = 20
 
@@ -45,6 +44,9 @@ class RunsFormSet(FormSet):
     ) -> None:
         super().__init__(None, None, None, save_as_new, prefix, Run.objects.none(), **options)
         if instance is not None and instance.pk is not None and queryset is not None:
+            from fluxio_django.subjects import about
+            from fluxio_django.tables import Tables
+
             # Not by the base class, which asks the wrong database for the type of the instance.
             linked = queryset.filter(**about(Tables(services.database()), instance))
             self.instance, self.queryset = instance, linked[:MOST_RUNS]
@@ -100,6 +102,8 @@ class RunsInline(GenericTabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """The runs that this user may know of."""
+        from fluxio_django.visibility import visible_to
+
         runs: QuerySet[Run] = visible_to(request.user).order_by("-created_at", "-id")
         return runs if self.has_view_permission(request) else runs.none()
 
@@ -116,6 +120,8 @@ class RunsInline(GenericTabularInline):
     @admin.display(description=_("status"))
     def state(self, run: Run) -> str:
         """The status as a badge."""
+        from fluxio_django.admin.status import badge_of
+
         return badge_of(run).html()
 
     @admin.display(description=_("pipeline"))

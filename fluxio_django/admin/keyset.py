@@ -12,10 +12,8 @@ from django.db.models import DateTimeField, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from fluxio_django.admin.columns import NEWEST_FIRST, OLDEST_FIRST
 from fluxio_django.models import Run
-
-NEWEST_FIRST = ("-created_at", "-id")
-OLDEST_FIRST = ("created_at", "id")
 
 _TEXT = re.compile(
     r"(?P<side>after|before)_(?P<key>[0-9]{1,18})_(?P<moment>[0-9T:.+\-]{19,32})", re.ASCII

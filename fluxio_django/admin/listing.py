@@ -9,21 +9,13 @@ from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from fluxio_django.admin.keyset import (
-    NEWEST_FIRST,
-    OLDEST_FIRST,
-    Cursor,
-    cursor_in,
-    read_page,
-)
+from fluxio_django.admin.columns import NEWEST_FIRST, OLDEST_FIRST, SUBJECT
+from fluxio_django.admin.keyset import Cursor, cursor_in, read_page
 from fluxio_django.admin.subjects import SubjectLinks
 from fluxio_django.models import Run
 
 if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
-
-SUBJECT = "shown_subject"
-"""Under this name a listed run carries the link to what it is about."""
 
 
 class RunChangeList(ChangeList):

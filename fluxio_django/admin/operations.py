@@ -19,6 +19,7 @@ from fluxio_django import services
 from fluxio_django.admin.editing import ForkForm
 from fluxio_django.admin.forms import ReasonForm, StepForm
 from fluxio_django.admin.measures import NOTHING, printable
+from fluxio_django.admin.names import OperationName
 from fluxio_django.admin.standing import Standing
 from fluxio_django.admin.status import status_of
 from fluxio_django.dispatch import Work
@@ -61,7 +62,7 @@ class Operation:
     entry, and not by a worker later. What is `is_occasional` is not mentioned where it is refused.
     """
 
-    name: str
+    name: OperationName
     right: Right
     title: StrOrPromise
     done: StrOrPromise
@@ -234,7 +235,7 @@ def _is_open(run: Run) -> bool:
 
 
 RESUME = Operation(
-    name="resume",
+    name=OperationName.RESUME,
     right=Right.RESUME,
     title=gettext_lazy("Resume"),
     done=gettext_lazy("Resuming"),
@@ -247,7 +248,7 @@ RESUME = Operation(
 )
 
 REPLAY = Operation(
-    name="replay",
+    name=OperationName.REPLAY,
     right=Right.REPLAY,
     title=gettext_lazy("Replay"),
     done=gettext_lazy("Replaying"),
@@ -260,7 +261,7 @@ REPLAY = Operation(
 )
 
 FORK = Operation(
-    name="fork",
+    name=OperationName.FORK,
     right=Right.FORK,
     title=gettext_lazy("Fork"),
     done=gettext_lazy("Forking"),
@@ -273,7 +274,7 @@ FORK = Operation(
 )
 
 REQUEUE = Operation(
-    name="requeue",
+    name=OperationName.REQUEUE,
     right=Right.RESUME,
     title=gettext_lazy("Requeue"),
     done=gettext_lazy("Requeued"),
@@ -287,7 +288,7 @@ REQUEUE = Operation(
 )
 
 CANCEL = Operation(
-    name="cancel",
+    name=OperationName.CANCEL,
     right=Right.CANCEL,
     title=gettext_lazy("Cancel"),
     done=gettext_lazy("Cancelled, or asked to stop:"),
@@ -301,7 +302,7 @@ CANCEL = Operation(
 )
 
 PRUNE = Operation(
-    name="prune",
+    name=OperationName.PRUNE,
     right=Right.PRUNE,
     title=gettext_lazy("Delete"),
     done=gettext_lazy("Deleted"),
@@ -314,4 +315,6 @@ PRUNE = Operation(
     is_occasional=True,
 )
 
-OPERATIONS = (RESUME, REPLAY, FORK, REQUEUE, CANCEL, PRUNE)
+OPERATIONS: Mapping[OperationName, Operation] = {
+    operation.name: operation for operation in (RESUME, REPLAY, FORK, REQUEUE, CANCEL, PRUNE)
+}

@@ -185,7 +185,7 @@ def _tools(model_admin: RunDesk, request: HttpRequest, standing: Standing) -> li
             address=model_admin.address(f"run_{operation.name}", run=run.pk),
             refusal=operation.refusal(standing, forced),
         )
-        for operation in OPERATIONS
+        for operation in OPERATIONS.values()
         if model_admin.may(request, operation.right, run)
         and not (operation.is_occasional and operation.refusal(standing, forced))
     ]

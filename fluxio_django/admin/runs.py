@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -13,39 +13,35 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
-from fluxio_django.admin.columns import RunColumns
-from fluxio_django.admin.comparison import ComparisonView
-from fluxio_django.admin.confirmation import MOST_RUNS, ConfirmationView
+from fluxio_django.admin.columns import NEWEST_FIRST, RunColumns
 from fluxio_django.admin.filters import (
     ErrorFilter,
     PipelineFilter,
     StatusFilter,
     VersionFilter,
 )
-from fluxio_django.admin.forking import ForkView
-from fluxio_django.admin.keyset import NEWEST_FIRST
-from fluxio_django.admin.listing import RunChangeList
-from fluxio_django.admin.operations import (
-    CANCEL,
-    FORK,
-    OPERATIONS,
-    PRUNE,
-    REPLAY,
-    REQUEUE,
-    RESUME,
-    Operation,
-)
-from fluxio_django.admin.page import run_page
-from fluxio_django.admin.pulse import PulseView
+from fluxio_django.admin.names import OperationName
+from fluxio_django.admin.opened import View, opened
 from fluxio_django.admin.readonly import ReadOnlyAdmin, address
-from fluxio_django.admin.redrive import RedriveView
 from fluxio_django.admin.rights import holds
-from fluxio_django.admin.summary import summary_of
-from fluxio_django.admin.travel import TravelView
 from fluxio_django.models import Run
 from fluxio_django.rights import Right
-from fluxio_django.tables import Tables
-from fluxio_django.visibility import visible_to
+
+if TYPE_CHECKING:
+    from fluxio_django.admin.listing import RunChangeList
+
+# Whatever a page takes is imported in the method that serves it: this module is loaded whenever a
+# project starts or is checked, and most processes never show a page.
+
+CONFIRMATION = "fluxio_django.admin.confirmation.ConfirmationView"
+PAGES = {
+    "fork": "fluxio_django.admin.forking.ForkView",
+    "diff": "fluxio_django.admin.comparison.ComparisonView",
+    "redrive": "fluxio_django.admin.redrive.RedriveView",
+    "pulse": "fluxio_django.admin.pulse.PulseView",
+    "state": "fluxio_django.admin.travel.TravelView",
+}
+"""Which view answers at an address; the other operations have one in common."""
 
 _AFTER_ASCII = "\x7f"
 
@@ -136,10 +132,15 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunChangeList]:
         """The list that finds its pages by a cursor."""
+        from fluxio_django.admin.listing import RunChangeList
+
         return RunChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """The runs this user can see at all, with `lapsed`: whether the lease expired."""
+        from fluxio_django.tables import Tables
+        from fluxio_django.visibility import visible_to
+
         lapsed = Tables().runs.lapsed().filter(pk=OuterRef("pk"))
         seen = visible_to(request.user).order_by(*self.get_ordering(request))
         return seen.annotate(lapsed=Exists(lapsed.order_by()))
@@ -174,23 +175,15 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
 
     def get_urls(self) -> list[URLPattern]:
         """Django's own, and one for each operation."""
-        views: list[tuple[str, Callable[[HttpRequest], HttpResponse]]] = [
-            (operation.name, ConfirmationView(self, operation))
-            for operation in OPERATIONS
-            if operation is not FORK
-        ]
-        views.append(("fork", ForkView(self)))
-        views.append(("diff", ComparisonView(self)))
-        views.append(("redrive", RedriveView(self)))
-        views.append(("pulse", PulseView(self)))
-        views.append(("state", TravelView(self)))
+        views: dict[str, View] = {name: opened(CONFIRMATION, self, name) for name in OperationName}
+        views |= {name: opened(view, self) for name, view in PAGES.items()}
         own = [
             path(
                 f"{name}/",
                 self.admin_site.admin_view(view),
                 name=f"fluxio_django_run_{name}",
             )
-            for name, view in views
+            for name, view in views.items()
         ]
         return [*own, *super().get_urls()]
 
@@ -211,6 +204,8 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
     ) -> HttpResponse:
         """The page of a run, in the frame of Django's form."""
         if obj is not None:
+            from fluxio_django.admin.page import run_page
+
             context = {
                 **context,
                 "title": _("Run %s") % obj.run_id,
@@ -223,6 +218,8 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list of runs."""
+        from fluxio_django.admin.summary import summary_of
+
         context = {
             "title": _("Runs"),
             "figures": partial(summary_of, self, request),
@@ -245,34 +242,34 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
     @admin.action(description=_("Resume selected runs"), permissions=["resume"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """Go on with runs from their last checkpoints."""
-        return self._lead_to(request, RESUME, queryset)
+        return self._lead_to(request, OperationName.RESUME, queryset)
 
     @admin.action(description=_("Replay selected runs"), permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """Run runs again, as new attempts."""
-        return self._lead_to(request, REPLAY, queryset)
+        return self._lead_to(request, OperationName.REPLAY, queryset)
 
     @admin.action(description=_("Fork selected run"), permissions=["fork"])
     def fork_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """Begin a new run with the state of one."""
-        return self._lead_to(request, FORK, queryset)
+        return self._lead_to(request, OperationName.FORK, queryset)
 
     @admin.action(description=_("Requeue selected runs"), permissions=["resume"])
     def requeue_selected(
         self, request: HttpRequest, queryset: QuerySet[Run]
     ) -> HttpResponse | None:
         """Have workers go on with runs."""
-        return self._lead_to(request, REQUEUE, queryset)
+        return self._lead_to(request, OperationName.REQUEUE, queryset)
 
     @admin.action(description=_("Cancel selected runs"), permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """End runs, or ask their workers to."""
-        return self._lead_to(request, CANCEL, queryset)
+        return self._lead_to(request, OperationName.CANCEL, queryset)
 
     @admin.action(description=_("Delete selected runs"), permissions=["prune"])
     def prune_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """Delete runs that have ended."""
-        return self._lead_to(request, PRUNE, queryset)
+        return self._lead_to(request, OperationName.PRUNE, queryset)
 
     @admin.action(description=_("Compare two selected runs"), permissions=["diff"])
     def diff_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
@@ -285,8 +282,12 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
         return HttpResponseRedirect(self.address("run_diff", run=keys))
 
     def _lead_to(
-        self, request: HttpRequest, operation: Operation, queryset: QuerySet[Run]
+        self, request: HttpRequest, name: OperationName, queryset: QuerySet[Run]
     ) -> HttpResponse | None:
+        from fluxio_django.admin.confirmation import MOST_RUNS
+        from fluxio_django.admin.operations import OPERATIONS
+
+        operation = OPERATIONS[name]
         most = MOST_RUNS if operation.many else 1
         runs = self._selected(request, operation.right, queryset, most)
         if len(runs) > most:
@@ -296,7 +297,7 @@ class RunAdmin(RunColumns, ReadOnlyAdmin[Run]):
             messages.warning(request, refusal % {"title": operation.title, "most": most})
             return None
         keys = sorted(run.pk for run in runs)
-        return HttpResponseRedirect(self.address(f"run_{operation.name}", run=keys))
+        return HttpResponseRedirect(self.address(f"run_{name}", run=keys))
 
     def _selected(
         self, request: HttpRequest, right: Right, queryset: QuerySet[Run], most: int

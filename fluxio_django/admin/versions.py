@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -11,13 +11,21 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from fluxio_django.admin.drift import manifest_of
 from fluxio_django.admin.filters import PipelineFilter
 from fluxio_django.admin.measures import time_text
-from fluxio_django.admin.pipelines import PipelinesView, PipelineView, code_of
+from fluxio_django.admin.opened import opened
 from fluxio_django.admin.readonly import ReadOnlyAdmin, address
 from fluxio_django.admin.runs import RunAdmin
 from fluxio_django.models import PipelineVersion, Run
+
+if TYPE_CHECKING:
+    from fluxio.program import Manifest
+
+PAGES = {
+    "pipelines": "fluxio_django.admin.pipelines.PipelinesView",
+    "pipeline": "fluxio_django.admin.pipelines.PipelineView",
+}
+"""Which view answers at an address."""
 
 
 @admin.register(PipelineVersion)
@@ -43,14 +51,13 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
 
     def get_urls(self) -> list[URLPattern]:
         """Django's own, and the pages of pipelines."""
-        views = (("pipelines", PipelinesView(self)), ("pipeline", PipelineView(self)))
         own = [
             path(
                 f"{name}/",
-                self.admin_site.admin_view(view),
+                self.admin_site.admin_view(opened(view, self)),
                 name=f"fluxio_django_pipelineversion_{name}",
             )
-            for name, view in views
+            for name, view in PAGES.items()
         ]
         return [*own, *super().get_urls()]
 
@@ -68,7 +75,7 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
     @admin.display(description=gettext_lazy("stages"))
     def stages(self, version: PipelineVersion) -> str:
         """How many stages it has."""
-        manifest = manifest_of(version)
+        manifest = _manifest_of(version)
         return str(len(manifest.entries)) if manifest is not None else _("damaged")
 
     @admin.display(description=gettext_lazy("in use"))
@@ -94,7 +101,7 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
     ) -> HttpResponse:
         """The page of a version, in the frame of Django's form."""
         if obj is not None:
-            manifest = manifest_of(obj)
+            manifest = _manifest_of(obj)
             context = {
                 **context,
                 "title": _("Version %(version)s of %(pipeline)s")
@@ -109,5 +116,16 @@ class PipelineVersionAdmin(ReadOnlyAdmin[PipelineVersion]):
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
+# Both import what they take, since Django loads this module whenever it starts.
+
+
+def _manifest_of(version: PipelineVersion) -> Manifest | None:
+    from fluxio_django.admin.drift import manifest_of
+
+    return manifest_of(version)
+
+
 def _is_current(version: PipelineVersion) -> bool:
+    from fluxio_django.admin.pipelines import code_of
+
     return code_of(version.pipeline).version == version.version

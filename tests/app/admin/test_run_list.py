@@ -372,7 +372,7 @@ def test_more_runs_than_an_operation_takes_are_refused(
     shop: Shop, root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [shop.fail(f"run-{number}") for number in range(3)]
-    monkeypatch.setattr("fluxio_django.admin.runs.MOST_RUNS", 2)
+    monkeypatch.setattr("fluxio_django.admin.confirmation.MOST_RUNS", 2)
     for action in ("resume_selected", "replay_selected", "fork_selected"):
         data = {"action": action, "_selected_action": [run.pk for run in runs]}
         assert root.post(LIST, data).headers["Location"] == LIST
