@@ -52,6 +52,8 @@ def test_an_unknown_tag_is_named_with_its_path_and_the_remedy() -> None:
     ("text", "path"),
     [
         ('{"a":{"$tuple":[1,{"$x":1}]}}', 'ctx["a"][1]'),
+        ('{"a":{"$set":[1,{"$x":1}]}}', 'ctx["a"][1]'),
+        ('{"a":{"$frozenset":[1,{"$x":1}]}}', 'ctx["a"][1]'),
         ('{"a":{"$secret":[{"$x":1}]}}', 'ctx["a"].reveal()[0]'),
         ('{"$$a":{"$x":1}}', 'ctx["$a"]'),
         ('{"a":{"$dict":[[{"$x":1},2]]}}', 'ctx["a"]<dict>[0][0]'),
@@ -169,6 +171,9 @@ def test_a_text_over_the_limit_is_refused_before_it_is_parsed() -> None:
     codec = Codec(limits=Limits(max_bytes=100))
     with pytest.raises(DecodingError, match="has 300 characters, and 100 are allowed"):
         codec.decode("[" * 300)
+    assert codec.decode_value(f'"{"x" * 98}"') == "x" * 98
+    with pytest.raises(DecodingError, match="has 101 characters"):
+        codec.decode_value(f'"{"x" * 99}"')
 
 
 AUDITED = """

@@ -99,6 +99,11 @@ def test_numbers_within_text_are_not_looked_at() -> None:
     assert parse_json('["NaN 1e999", "' + "1" * 1_000 + '"]') == ["NaN 1e999", "1" * 1_000]
 
 
+def test_a_text_that_is_too_large_is_refused_at_its_beginning() -> None:
+    error = refusal("[1, 2]", max_bytes=3)
+    assert (error.line, error.column) == (1, 1)
+
+
 def test_every_limit_is_exact() -> None:
     assert parse_json("[[1]]", InputLimits(max_depth=2)) == [[1]]
     assert "levels deep" in str(refusal("[[[1]]]", max_depth=2))
@@ -109,6 +114,7 @@ def test_every_limit_is_exact() -> None:
     assert "4 bytes, 3 are allowed" in str(refusal('"é"'.encode(), max_bytes=3))
     assert parse_json("12", InputLimits(max_digits=2)) == 12
     assert "more than 1 characters" in str(refusal("12", max_digits=1))
+    assert parse_json("1" * 640, InputLimits(max_digits=640)) == int("1" * 640)
 
 
 MIB = 1024 * 1024

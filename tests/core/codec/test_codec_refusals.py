@@ -114,6 +114,8 @@ def test_a_very_long_key_path_is_shortened_in_the_middle() -> None:
     assert len(path) < 301
     assert path.startswith('ctx["some_long_key"]["some_long_key"]')
     assert " ... " in path
+    assert refusal({"a": BAD}, "r" * 295).path == "r" * 295 + '["a"]'
+    assert len(refusal({"a": BAD}, "r" * 296).path) < 301
 
 
 @pytest.mark.parametrize(

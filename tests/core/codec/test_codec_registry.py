@@ -111,6 +111,19 @@ def test_a_subclass_is_not_stored_as_its_registered_base() -> None:
         DEFAULT_CODEC.encode_value(Coin(Decimal(1), "EUR"))
 
 
+def test_a_subclass_of_a_dataclass_is_not_stored_as_its_registered_base() -> None:
+    @register_type(name="base")
+    @dataclass
+    class Base:
+        x: int
+
+    class Derived(Base):
+        pass
+
+    with pytest.raises(EncodingError, match="Derived, which has no stored form"):
+        DEFAULT_CODEC.encode_value(Derived(1))
+
+
 def test_a_family_of_classes_travels_under_one_name_when_asked_for() -> None:
     kinds = {"Money": Money, "Coin": Coin}
     register_type(
