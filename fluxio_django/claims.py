@@ -13,7 +13,7 @@ from django.db import IntegrityError
 from fluxio.errors import CheckpointVersionError, StoreError
 from fluxio.runtime.owner import is_provably_dead
 from fluxio.store.admission import check_admission, version_changed
-from fluxio.store.base import Claim, Opening, OpenMode, RunRecord
+from fluxio.store.base import Claim, Opening, OpenMode, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.idling import bounded_transaction
 from fluxio_django.limits import AtLimitError, Limits, limits_of
@@ -24,6 +24,17 @@ _RACES = 10
 """How often a run may change between being seen and being claimed."""
 _FIRST_TOKEN_BITS = 32
 _TOKEN_STEP_BITS = 16
+
+
+def start_of(opening: Opening) -> Row:
+    """The first row of the run that an opening creates.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if opening.start is None:
+        raise ValueError(f"Opening {opening.run_id!r} needs a start row to create the run.")
+    return opening.start
 
 
 class Admission:
@@ -86,9 +97,7 @@ class Admission:
 
     def beginning(self) -> Beginning:
         """What creates the run, for whoever asks the database now; he says `answered` later."""
-        start = self._opening.start
-        if start is None:
-            raise ValueError(f"Opening {self._opening.run_id!r} needs a start row to create it.")
+        start = start_of(self._opening)
         record = record_to_begin(self._opening, start, randbits(_FIRST_TOKEN_BITS))
         self._unanswered = record.token, RunStatus.QUEUED
         note = self._opening.note or NO_NOTE

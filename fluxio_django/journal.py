@@ -13,7 +13,7 @@ from django.db.models.signals import post_migrate
 from fluxio.program import Manifest
 from fluxio.runtime.loopless import in_loop
 from fluxio.store.base import Claim, Commit, Opening, OpenMode, Row, RunRecord
-from fluxio_django.claims import Admission
+from fluxio_django.claims import Admission, start_of
 from fluxio_django.commits import Committing, check_rows
 from fluxio_django.faults import surely
 from fluxio_django.tables import Tables, hop
@@ -100,10 +100,8 @@ class DjangoJournal:
 
     def open_blocking(self, opening: Opening) -> Claim:
         """Do as `open`."""
-        if opening.start is not None:
-            check_rows(opening.run_id, [opening.start])
         if opening.mode is not OpenMode.TAKE:
-            self._note_version(opening)
+            self.check_and_note(opening)
         return surely(self._tables.alias, Admission(self._tables, opening))
 
     def commit_blocking(self, claim: Claim, commit: Commit) -> None:
@@ -138,10 +136,10 @@ class DjangoJournal:
         """Refuse a start row that is too large, and see to it that its version is recorded.
 
         Raises:
+            ValueError: there is none.
             StoreError: it exceeds FLUXIO["MAX_PAYLOAD_BYTES"], or the database failed.
         """
-        assert opening.start is not None
-        check_rows(opening.run_id, [opening.start])
+        check_rows(opening.run_id, [start_of(opening)])
         self._note_version(opening)
 
     def _note_version(self, opening: Opening) -> None:

@@ -190,7 +190,7 @@ class RowFacts:
     duration: float = 0.0
 
     def bound(self) -> bytes:
-        """The same facts as they go into the digest."""
+        """The facts that the digest covers, so that a row cannot be moved or altered unseen."""
         return _SPELLING.spell(
             (
                 self.attempt,
@@ -206,10 +206,6 @@ class RowFacts:
                 self.version,
             )
         )
-
-    def binding(self) -> dict[str, str | int | bool | None]:
-        """The facts that the digest covers, so that a row cannot be moved or altered unseen."""
-        return _binding(self.run_id, self)
 
 
 _SPELLING = Spelling(
@@ -296,23 +292,19 @@ def open_rows(run_id: str, rows: Sequence[Row]) -> list[Body]:
 
 
 def binding_of(run_id: str, row: Row) -> dict[str, str | int | bool | None]:
-    """The facts about a row that its digest covers."""
-    return _binding(run_id, row)
-
-
-def _binding(run_id: str, facts: Row | RowFacts) -> dict[str, str | int | bool | None]:
+    """The facts about a row that its digest covers, as `RowFacts.bound` spells them."""
     return {
         "run_id": run_id,
-        "sequence": facts.sequence,
-        "attempt": facts.attempt,
-        "kind": RowKind(facts.kind).value,
-        "step": facts.step,
-        "ip": facts.ip,
-        "branch": facts.branch,
-        "background": facts.background,
-        "version": facts.version,
-        "full": facts.full,
-        "tries": facts.tries,
+        "sequence": row.sequence,
+        "attempt": row.attempt,
+        "kind": RowKind(row.kind).value,
+        "step": row.step,
+        "ip": row.ip,
+        "branch": row.branch,
+        "background": row.background,
+        "version": row.version,
+        "full": row.full,
+        "tries": row.tries,
     }
 
 

@@ -14,7 +14,14 @@ from django.db import OperationalError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from fluxio.errors import LeaseLostError, NoCheckpointError, RunIDInUseError, StoreError
+from fluxio.errors import (
+    CorruptCheckpointError,
+    LeaseLostError,
+    NoCheckpointError,
+    RunIDInUseError,
+    StoreError,
+    StoreUnavailableError,
+)
 from fluxio.store.base import Claim, OpenMode, Row
 from fluxio.testing.conformance.samples import (
     HEIR,
@@ -281,6 +288,18 @@ def test_the_newest_full_row_of_an_unknown_run_is_an_error(journal: DjangoJourna
     assert journal.run_blocking("unknown") is None
 
 
+def test_a_row_of_a_kind_that_does_not_exist_is_damaged(
+    journal: DjangoJournal, database: str
+) -> None:
+    claim = journal.open_blocking(opening("strange"))
+    journal.commit_blocking(claim, commit(row(1)))
+    Checkpoint.objects.using(database).filter(sequence=1).update(kind="stroll")
+    with pytest.raises(CorruptCheckpointError, match="of an unknown kind") as refused:
+        journal.rows_blocking("strange")
+    assert (refused.value.run_id, refused.value.sequence) == ("strange", 1)
+    assert len(journal.rows_blocking("strange", last=0)) == 1
+
+
 def test_rows_are_read_between_two_sequences(journal: DjangoJournal) -> None:
     claim = journal.open_blocking(opening("part"))
     journal.commit_blocking(claim, commit(row(1), row(2, full=True), row(3), row(4)))
@@ -393,6 +412,28 @@ def test_nothing_of_a_large_row_that_was_refused_stays_in_the_session(together: 
         cursor.execute("SELECT @fluxio_payload_0")
         assert cursor.fetchone() == (None,)
     journal.commit_blocking(claim, commit(row(2)))
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+def test_a_large_row_for_a_server_that_is_gone_is_a_store_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal, connection = DjangoStore("mariadb").journal(), connections["mariadb"]
+    connection.close()
+    # As between two requests: whether the connection still works is looked at when it is needed.
+    kept = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    for name, value in kept.items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    claim = journal.open_blocking(opening("large"))
+    cut("mariadb")
+    connection.close_if_unusable_or_obsolete()
+    with monkeypatch.context() as away, pytest.raises(StoreUnavailableError):
+        away.setitem(connection.settings_dict, "PORT", "1")
+        journal.commit_blocking(claim, commit(row(1, payload="x" * 3_000_000)))
+    assert rows_of(journal, "large") == []
+    journal.commit_blocking(claim, commit(row(1)))
+    connection.close()
 
 
 def test_a_name_that_fits_no_column_is_a_store_error(journal: DjangoJournal, database: str) -> None:
@@ -508,6 +549,28 @@ def test_a_takeover_behind_a_lost_answer_is_not_mistaken_for_success(
     lose_the_answer_to_commit()
     with pytest.raises(LeaseLostError):
         journal.commit_blocking(claim, commit(row(1)))
+
+
+@pytest.mark.parametrize("rows", [[], [row(1)]], ids=["no row", "a row"])
+def test_a_run_deleted_behind_a_lost_answer_is_gone_and_no_success(
+    journal: DjangoJournal,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: list[Row],
+) -> None:
+    claim = journal.open_blocking(opening("deleted"))
+    store = DjangoStore(database)
+    monkeypatch.setattr(faults, "wait", lambda seconds: store.delete_blocking("deleted"))
+    kind = COMMITTING[database] if rows else "UPDATE"
+    breaking = Breaking(kind, after=True)
+    ending = commit(*rows, status=RunStatus.SUCCEEDED)
+    with (
+        connections[database].execute_wrapper(breaking),
+        pytest.raises(LeaseLostError, match="it was deleted"),
+    ):
+        journal.commit_blocking(claim, ending)
+    assert breaking.left == 0
+    assert journal.run_blocking("deleted") is None
 
 
 @pytest.mark.parametrize("mode", list(OpenMode))

@@ -253,6 +253,47 @@ def test_a_transaction_whose_commit_never_arrived_is_a_store_error(
     assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
 
 
+def test_who_is_overtaken_while_his_commit_is_lost_is_told_so(
+    journal: DjangoJournal, claim: Claim, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, stage = connections[database], Stage(database)
+
+    def take_over() -> Claim:
+        try:
+            Run.objects.using(database).update(lease_expires_at=DatabaseTime(-1.0))
+            return journal.open_blocking(opening("ledger", OpenMode.TAKE, owner=HEIR))
+        finally:
+            connections[database].close()
+
+    heirs: list[Claim] = []
+
+    def lose_it_to_an_heir() -> None:
+        monkeypatch.undo()
+        connection._rollback()
+        with ThreadPoolExecutor(1) as pool:
+            heirs.append(pool.submit(take_over).result())
+        raise OperationalError("the connection was lost")
+
+    monkeypatch.setattr(connection, "_commit", lose_it_to_an_heir)
+    with pytest.raises(LeaseLostError):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+    journal.commit_blocking(heirs[0], commit(row(1)))
+
+
+def test_a_constraint_that_only_its_commit_breaks_is_the_error_of_the_stage(
+    journal: DjangoJournal, claim: Claim, database: str
+) -> None:
+    def refer_to_nobody() -> None:
+        Group.permissions.through.objects.using(database).create(group_id=4711, permission_id=4711)
+
+    stage = Stage(database, then=refer_to_nobody)
+    with pytest.raises(IntegrityError):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
+    assert journal.transactions.run_blocking(claim, Stage(database)) == "booked"
+
+
 def test_the_end_of_a_run_can_commit_with_the_writes_of_its_last_stage(
     journal: DjangoJournal, claim: Claim, database: str
 ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import DataError, OperationalError, connections, transaction
@@ -13,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from fluxio.testing.conformance.samples import commit, opening, row
 from fluxio_django import DjangoStore, prepared_cursor
 from fluxio_django.journal import DjangoJournal
-from fluxio_django.prepared import can_prepare, execute
+from fluxio_django.prepared import can_prepare, execute, select_rows, select_texts
 from fluxio_django.prepared_cursor import PreparedCursor
 
 pytestmark = [
@@ -22,6 +25,14 @@ pytestmark = [
 ]
 
 ADD = "INSERT INTO prepared_numbers VALUES (%s)"
+LISTED = "SELECT * FROM unnest(%s::text[])"
+EACH = ["a", 'b"\\', "7", "t"]
+UNUSUAL = {
+    UUID(int=7): "00000000000000000000000000000007",
+    Decimal("1.50"): "1.50",
+    date(2026, 2, 28): "2026-02-28",
+}
+"""Values of types that hardly any statement of ours has."""
 PREPARED = "SELECT statement, generic_plans + custom_plans FROM pg_prepared_statements"
 
 
@@ -75,6 +86,53 @@ def test_the_query_log_and_the_wrappers_of_django_see_them(
         execute(connection, ADD, [7])
     assert [query["sql"] for query in log] == ["INSERT INTO prepared_numbers VALUES (7)"]
     assert heard == [(ADD, [7])]
+
+
+def test_the_query_log_shows_lists_as_the_server_takes_them(
+    connection: BaseDatabaseWrapper,
+) -> None:
+    with CaptureQueriesContext(connection) as log:
+        assert select_texts(connection, LISTED, [["a", None, 'b"\\', 7, True]]) == EACH
+    (shown,) = (query["sql"] for query in log)
+    with connection.cursor() as cursor:
+        cursor.execute(shown)
+        assert [text for (text,) in cursor.fetchall()] == ["a", None, 'b"\\', "7", "True"]
+
+
+def test_a_statement_that_a_wrapper_stops_fails_as_the_wrapper_says(
+    connection: BaseDatabaseWrapper,
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        raise Stopped
+
+    with (
+        CaptureQueriesContext(connection),
+        connection.execute_wrapper(stop),
+        pytest.raises(Stopped),
+    ):
+        execute(connection, ADD, [7])
+    assert numbers(connection) == []
+
+
+def test_a_cursor_that_was_asked_nothing_has_nothing(connection: BaseDatabaseWrapper) -> None:
+    cursor = PreparedCursor(connection.connection)
+    assert (cursor.rowcount, cursor.texts(), cursor.rows()) == (-1, [], [])
+
+
+def test_values_of_any_type_arrive_as_the_driver_writes_them(
+    connection: BaseDatabaseWrapper,
+) -> None:
+    for value, text in UNUSUAL.items():
+        given = [value, 1, None]
+        assert select_rows(connection, "SELECT %s::text, %s::int, %s::text", given) == [
+            (text, 1, None)
+        ]
+        for many in ([value, value], [value, None, "x"], [value]):
+            expected = [text if one is value else one for one in many if one is not None]
+            assert select_texts(connection, LISTED, [many]) == expected
 
 
 def test_inside_a_transaction_nothing_is_prepared(connection: BaseDatabaseWrapper) -> None:

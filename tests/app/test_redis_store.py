@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,3 +93,15 @@ def test_an_alias_that_is_no_redis_is_refused_with_the_remedy(alias: str) -> Non
 def test_a_ttl_is_above_zero() -> None:
     with pytest.raises(ValueError, match="more than 0 seconds"):
         DjangoRedisStore(ttl=0)
+
+
+def test_without_django_redis_the_error_names_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['django_redis'] = None\n"
+        "try:\n    import fluxio_django.redis_store\n"
+        "except ImportError as problem:\n    print(problem)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "fluxio-django[django-redis]" in process.stdout

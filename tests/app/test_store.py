@@ -14,6 +14,7 @@ from fluxio.testing.conformance.samples import checkpoint, commit, opening, row
 from fluxio.types import RunStatus
 from fluxio_django import DjangoStore
 from fluxio_django.models import Run
+from tests.rivals import rival_after
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,6 +88,22 @@ async def test_a_run_that_is_executed_cannot_be_saved_over(database: str) -> Non
     with pytest.raises(RunIDInUseError):
         await store.save(checkpoint("executed"))
     await store.journal().commit(claim, commit(row(1)))
+
+
+@pytest.mark.parametrize("saved_before", [0, 1])
+def test_a_snapshot_saved_at_the_same_moment_as_another_one_is_kept_beside_it(
+    database: str, saved_before: int
+) -> None:
+    store, other = DjangoStore(database), DjangoStore(database)
+    for number in range(saved_before):
+        store.save_blocking(checkpoint("twice", {"from": f"before {number}"}))
+    with rival_after(database, lambda: other.save_blocking(checkpoint("twice", {"from": "other"}))):
+        store.save_blocking(checkpoint("twice", {"from": "us"}))
+    newest = store.load_blocking("twice")
+    assert newest is not None
+    assert newest.ctx_snapshot == {"from": "us"}
+    sequences = [one.sequence for one in store.journal().rows_blocking("twice")]
+    assert sequences == list(range(saved_before + 2))
 
 
 async def test_a_snapshot_that_says_how_the_run_ended_ends_it(database: str) -> None:

@@ -18,6 +18,7 @@ from fluxio.errors import FluxioError, LeaseLostError, RunIDInUseError, StoreErr
 from fluxio.store.base import Claim, Commit
 from fluxio.testing.conformance.samples import HEIR, commit, opening, row
 from fluxio_django import DjangoStore, turns
+from fluxio_django.claims import Admission
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Run
@@ -186,6 +187,29 @@ def test_a_value_that_the_database_refuses_fails_its_own_run(
     assert {it: heads(journal)[it] for it in "abc"} == {"a": 1, "b": 1, "c": 1}
 
 
+def test_a_beginning_that_the_database_refuses_fails_its_own_run(
+    journal: DjangoJournal, database: str
+) -> None:
+    journal.open_blocking(opening("before"))
+    long = "p" * 201
+    wanted = {it: opening(it, **({"pipeline": long} if it == "c" else {})) for it in IDS}
+    tables = Tables(database)
+    requests = [Request(it, Admission(tables, wish), lambda: None) for it, wish in wanted.items()]
+    with statements_on(database) as sent:
+        outcomes = dict(zip(IDS, take_turn(tables, requests), strict=True))
+    refused = {it for it in IDS if isinstance(outcomes[it].error, StoreError)}
+    assert refused == (set() if database == "default" else {"c"}), (
+        "SQLite takes texts of any length"
+    )
+    for it in "abd":
+        claim = outcomes[it].claim
+        assert claim is not None
+        journal.commit_blocking(claim, commit(row(1)))
+    if grouped(database):
+        # Who was refused with the group has nothing to look up: he asks again, and that is all.
+        assert (sent["WITH given"], sent.total()) == (1, 5)
+
+
 def test_a_lost_answer_is_looked_up_for_each_run_of_the_group(
     journal: DjangoJournal, claims: dict[str, Claim], database: str
 ) -> None:
@@ -245,6 +269,58 @@ async def on_thread_of_turn() -> int:
     with pytest.raises(StoreError):
         await in_turn(Tables("default"), Request("run", nothing, check))
     return seen[0]
+
+
+class Interrupted(BaseException):
+    """What is no error, as when somebody has pressed Ctrl-C."""
+
+
+async def told(answers: list[Any]) -> list[BaseException]:
+    """What requests have failed with; whoever is not told within a minute would wait for ever."""
+    done, waiting = await asyncio.wait(answers, timeout=60)
+    assert not waiting
+    return [answer.exception() for answer in answers if answer in done]
+
+
+def test_an_interruption_reaches_all_of_a_turn_and_the_next_one_is_taken() -> None:
+    nothing: Any = None
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    async def work() -> int:
+        await hop(get_ident)  # the executor is made by this one
+        requests = [Request(it, nothing, interrupt) for it in IDS]
+        found = await told([in_turn(Tables("default"), request) for request in requests])
+        assert [type(it) for it in found] == [Interrupted] * len(IDS)
+        return await on_thread_of_turn()
+
+    assert async_to_sync(work)() == get_ident()
+    assert asyncio.run(work()) != get_ident()
+    assert turns._queues == {}
+
+
+def test_who_goes_on_after_the_thread_of_his_caller_has_quit_is_told() -> None:
+    nothing: Any = None
+
+    async def work() -> None:
+        goes_on = asyncio.Event()
+
+        async def ask_late() -> Any:
+            await goes_on.wait()
+            return [in_turn(Tables("default"), Request("late", nothing, lambda: None))]
+
+        async def leave_behind() -> Any:
+            return asyncio.create_task(ask_late())
+
+        late = await hop(async_to_sync(leave_behind))
+        goes_on.set()
+        (found,) = await told(await late)
+        assert isinstance(found, RuntimeError)
+        assert "quit" in str(found)
+
+    asyncio.run(work())
+    assert turns._queues == {}
 
 
 async def in_request() -> tuple[int, int]:

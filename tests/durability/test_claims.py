@@ -11,7 +11,9 @@ from threading import Barrier
 from typing import TypeVar
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connections, transaction
+from django.db.models import F
 
 from fluxio.errors import (
     CheckpointVersionError,
@@ -19,6 +21,7 @@ from fluxio.errors import (
     LeaseLostError,
     NoCheckpointError,
     RunIDInUseError,
+    StoreError,
 )
 from fluxio.runtime.owner import own_identity
 from fluxio.store.base import Claim, Opening, OpenMode
@@ -36,6 +39,7 @@ from fluxio_django import DjangoStore
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import PipelineVersion, Run
 from fluxio_django.tables import Tables
+from tests.rivals import rival_after
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = 16
@@ -294,6 +298,62 @@ def test_a_run_recorded_by_other_code_is_refused_with_the_stages_that_changed(
 
 def claim_version(journal: DjangoJournal, run_id: str) -> str:
     return journal.run_blocking(run_id).version
+
+
+@pytest.mark.parametrize("mode", [OpenMode.TAKE, OpenMode.RESTART])
+def test_a_run_that_never_stands_still_is_refused_after_ten_looks_and_left_alone(
+    journal: DjangoJournal, database: str, mode: OpenMode
+) -> None:
+    journal.commit_blocking(abandoned(journal, "restless"), commit(status=RunStatus.FAILED))
+
+    def change() -> None:
+        Run.objects.using(database).filter(run_id="restless").update(token=F("token") + 1)
+
+    with rival_after(database, change, times=10) as looks:
+        with pytest.raises(StoreError, match=r"changed 10 times .* Try again"):
+            journal.open_blocking(heir("restless", mode))
+        assert len(looks) == 10
+    assert journal.run_blocking("restless").status is RunStatus.FAILED
+    assert journal.rows_blocking("restless") == [start_row("restless")]
+    claim = journal.open_blocking(heir("restless", mode))
+    journal.commit_blocking(claim, commit(row(1)))
+
+
+def test_who_hears_of_his_claim_when_an_heir_has_the_run_does_not_get_it(
+    journal: DjangoJournal, database: str
+) -> None:
+    journal.commit_blocking(abandoned(journal, "slow answer"), commit(status=RunStatus.FAILED))
+    heirs: list[Claim] = []
+
+    def take_over() -> None:
+        heirs.append(journal.open_blocking(heir("slow answer")))
+
+    claiming = "WITH" if database == "postgres" else "UPDATE"
+    late = opening("slow answer", OpenMode.TAKE, lease_seconds=EXPIRED)
+    with rival_after(database, take_over, kind=claiming), pytest.raises(RunIDInUseError) as refused:
+        journal.open_blocking(late)
+    assert refused.value.owner == HEIR
+    journal.commit_blocking(heirs[0], commit(row(1)))
+
+
+def test_who_hears_late_of_his_claim_gets_it_where_nobody_else_has_the_run(
+    journal: DjangoJournal,
+) -> None:
+    journal.commit_blocking(abandoned(journal, "in time"), commit(status=RunStatus.FAILED))
+    claim = journal.open_blocking(heir("in time", lease_seconds=EXPIRED))
+    journal.commit_blocking(claim, commit(row(1)))
+
+
+@pytest.mark.parametrize("mode", [OpenMode.CREATE, OpenMode.RESTART])
+def test_a_run_to_be_created_needs_a_start_row(journal: DjangoJournal, mode: OpenMode) -> None:
+    async def open_in_loop(wish: Opening) -> Claim:
+        return await journal.open(wish)
+
+    without = replace(opening("headless", mode), start=None)
+    for open_run in (journal.open_blocking, async_to_sync(open_in_loop)):
+        with pytest.raises(ValueError, match="needs a start row"):
+            open_run(without)
+    assert journal.run_blocking("headless") is None
 
 
 def test_taking_an_unknown_run_leaves_nothing_behind(journal: DjangoJournal, database: str) -> None:

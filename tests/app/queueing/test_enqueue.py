@@ -1,11 +1,12 @@
 """Enqueueing writes the run in the caller's transaction, and dispatches it after the commit."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connections, transaction
 
 from fluxio.errors import (
     ConfigurationError,
@@ -69,6 +70,30 @@ def test_a_rollback_leaves_nothing_and_dispatches_nothing(
     assert not Checkpoint.objects.using(eager).exists()
     with pytest.raises(NoCheckpointError):
         handle.status()
+
+
+@pytest.fixture
+def one_run_of_a_pipeline(eager: str) -> Iterator[None]:
+    """An index of the project's own, with a rule that we know nothing of."""
+    table, on_table = Run._meta.db_table, f" ON {Run._meta.db_table}" * (eager == "mariadb")
+    with connections[eager].cursor() as cursor:
+        cursor.execute(f"CREATE UNIQUE INDEX one_of_a_pipeline ON {table} (pipeline)")
+    yield
+    with connections[eager].cursor() as cursor:
+        cursor.execute(f"DROP INDEX one_of_a_pipeline{on_table}")
+
+
+def test_a_rule_of_the_project_that_refuses_a_run_is_not_taken_for_a_taken_id(
+    checkout: DjangoPipeline, eager: str, one_run_of_a_pipeline: None
+) -> None:
+    checkout.enqueue_sync({"order": 1}, "first")
+    with transaction.atomic(using=eager):
+        with pytest.raises(StoreError, match=r"(?i)unique|duplicate"):
+            checkout.enqueue_sync({"order": 2}, "second")
+        transaction.set_rollback(True, using=eager)
+    with pytest.raises(StoreError, match=r"(?i)unique|duplicate"):
+        checkout.enqueue_sync({"order": 2}, "second")
+    assert Run.objects.using(eager).get().run_id == "first"
 
 
 async def test_the_async_twins_do_the_same(checkout: DjangoPipeline, eager: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from fluxio import Context, CorruptCheckpointError, InMemoryStore, Pipeline, stage
 from fluxio.codec import seal
 from fluxio.store.base import Row, RowKind
-from fluxio.store.payload import Body, RowFacts, encode_body, seal_row
+from fluxio.store.payload import Body, RowFacts, binding_of, encode_body, seal_row
 from fluxio.testing.crashes import crash_at
 from tests.proofs.tally import Tally
 
@@ -203,21 +203,9 @@ async def test_g16_a_row_that_is_no_row_is_detected(tally: Tally) -> None:
     patient = Patient()
     await patient.fall_ill()
     row = patient.rows()[SEQUENCE]
-    facts = RowFacts(
-        run_id="r",
-        sequence=row.sequence,
-        attempt=row.attempt,
-        kind=row.kind,
-        step=row.step,
-        ip=row.ip,
-        version=row.version,
-        full=False,
-        created_at=row.created_at,
-        tries=row.tries,
-    )
     found = []
     for text in ("", "null", "[]", "{}", '"x"', *NO_BODIES):
-        sealed = seal(text, facts.binding())
+        sealed = seal(text, binding_of("r", row))
         changed = replace(row, payload=sealed.payload, digest=sealed.digest)
         found.append(await patient.refuses(changed))
     tally.add("G16", "memory", len(found), found.count(False))

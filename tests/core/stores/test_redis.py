@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
@@ -445,6 +446,28 @@ async def test_a_server_that_is_not_there_is_a_store_error(
     async with RedisStore(url=NOWHERE) as store:
         with pytest.raises(StoreError, match="Redis"):
             await call(store)
+
+
+def test_a_policy_that_the_server_does_not_tell_is_a_store_error() -> None:
+    with pytest.raises(StoreError, match="does not tell its maxmemory-policy"):
+        RedisStore(url=NOWHERE).eviction_policy()
+
+
+def test_a_user_who_may_not_ask_for_the_policy_is_told(keys: RedisKeys) -> None:
+    user = keys.prefix.replace(":", "-")
+    rights = {"categories": ["+@all"], "commands": ["-config"]}
+    keys.client.acl_setuser(user, enabled=True, passwords=["+word"], **rights)
+    address = urlsplit(REDIS.location)
+    login = f"{user}:word@{address.hostname}:{address.port or 6379}"
+    try:
+        with pytest.raises(StoreError, match=r"maxmemory-policy.*no permissions"):
+            RedisStore(url=address._replace(netloc=login).geturl()).eviction_policy()
+    finally:
+        keys.client.acl_deluser(user)
+
+
+def test_a_look_for_wishes_to_cancel_needs_no_server() -> None:
+    assert RedisStore(url=NOWHERE).journal().leasing.wishes([CLAIM]) == {}
 
 
 def test_a_url_that_is_none_is_refused() -> None:
