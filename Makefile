@@ -84,13 +84,22 @@ types: .venv/.dev ## Check the types of both packages, and what users' code sees
 	@$(PYTHON) -m mypy fluxio fluxio_django
 	@$(PYTHON) -m tests.typing
 
-# What must never be wrong, and the tests that are about it.
-COVERED := fluxio/runtime/machine.py,fluxio/runtime/driver.py,fluxio/codec/*,fluxio/store/*
-COVERED := $(COVERED),fluxio_django/store.py,fluxio_django/redis_store.py,fluxio_django/journal.py
-COVERED := $(COVERED),fluxio_django/claims.py,fluxio_django/commits.py,fluxio_django/transactions.py
+# What must never be wrong.
+COVERED := fluxio/runtime/machine.py,fluxio/runtime/driver.py,fluxio/runtime/batch.py,fluxio/runtime/ends.py
+COVERED := $(COVERED),fluxio/codec/*,fluxio/store/*,fluxio_django/store.py,fluxio_django/redis_store.py
+COVERED := $(COVERED),fluxio_django/journal.py,fluxio_django/claims.py,fluxio_django/commits.py
+COVERED := $(COVERED),fluxio_django/transactions.py,fluxio_django/turns.py,fluxio_django/together.py
+COVERED := $(COVERED),fluxio_django/taking.py,fluxio_django/querysets.py,fluxio_django/tables.py
+COVERED := $(COVERED),fluxio_django/statements.py,fluxio_django/prepared.py,fluxio_django/prepared_cursor.py
+COVERED := $(COVERED),fluxio_django/pieces.py,fluxio_django/rows.py,fluxio_django/records.py,fluxio_django/frozen.py
+
+# The tests that are about it, without those that repeat them for an hour.
+COVERING := tests/core $(wildcard tests/app/test_*.py) tests/app/queueing tests/app/checks
+COVERING += $(patsubst %,tests/durability/test_%.py,claims groups lost_answers races endings \
+  database_failures takeovers store_failures damage zombies forks disk_full)
 
 coverage: .venv/.dev $(MARIADB_DRIVER) ## Show what is untested of machine, driver, codec and stores
-	@$(PYTHON) -m pytest --cov --cov-report= tests/core tests/app tests/durability $(ARGS)
+	@$(PYTHON) -m pytest --cov --cov-report= $(COVERING) $(ARGS)
 	@$(PYTHON) -m coverage report --include='$(COVERED)' --fail-under=100
 
 bench: .venv/.dev ## Measure, each figure beside its floor (ten minutes)
