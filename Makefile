@@ -12,6 +12,8 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 PIP := $(PYTHON) -m pip -qq --disable-pip-version-check --no-input
 ARGS ?=
+# Most of what the tests take is waiting: for leases, for the disk, for processes that they start.
+WORKERS ?= 3
 FLUXIO_PROOFS ?= soak
 
 # The MariaDB driver is compiled on installation: asked for only where its headers are found.
@@ -73,7 +75,7 @@ cluster: .venv/.dev ## Work through 200 runs with Celery while its processes are
 	@$(PYTHON) -m example_project.cluster $(ARGS)
 
 test: .venv/.dev $(MARIADB_DRIVER) .axe/axe.min.js ## Run the tests, for instance: make test ARGS='tests/core -x'
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: .venv/.dev ## Check style, format and the direction of imports
 	@$(PYTHON) -m ruff check .

@@ -152,10 +152,11 @@ def _driven(tables: Tables, standing: Standing) -> Executed:
         logger.warning("%s", problem)
     except FluxioError as problem:
         logger.error("Run %s: %s", record.run_id, problem)
-    except Exception:  # noqa: BLE001 - whatever a stage raised; the row has all of it
+    except Exception as problem:  # noqa: BLE001 - whatever a stage raised; the row has all of it
         # As it is recorded: what is hidden there must not show in a log.
         failed = surely(tables.alias, lambda: tables.runs.seen(record.run_id))
         told = "it is recorded no more" if failed is None else failed.record.error
+        told = told or f"{type(problem).__name__}, of which nothing is recorded"
         logger.error("Run %s failed: %s", record.run_id, told)
     return Executed.DONE
 

@@ -2,8 +2,10 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,26 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start counting: the tests that could not run, and the trials of those that prove."""
     config.stash[UNMET] = Counter()
     config.stash[TALLY] = Tally()
-    config.stash[SIZE] = size_by()
+    size = config.stash[SIZE] = size_by()
+    # Processes that share the tests are of one turn, also when they start at the end of one.
+    os.environ.setdefault("FLUXIO_PROOFS_TURN", str(size.turn))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell what was counted to the process that shares the tests out, if there is one."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["unmet"] = dict(session.config.stash[UNMET])
+        output["tally"] = session.config.stash[TALLY].told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Add up what the processes of pytest-xdist have counted."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[UNMET].update(output.get("unmet", {}))
+    for count in output.get("tally", ()):
+        node.config.stash[TALLY].add(*count)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -79,6 +100,19 @@ def pytest_unconfigure() -> None:
     """Remove what a killed process left beside the SQLite file."""
     for leftover in Path(SQLITE_FILE).parent.glob(f"{TEST_DATABASE}.*"):
         leftover.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Nothing: the databases of each process have a name of its own from the start."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quickly_emptied() -> Iterator[None]:
+    from tests.emptying import quickly_emptied  # Django has to be set up
+
+    with quickly_emptied():
+        yield
 
 
 @pytest.fixture(scope="session")

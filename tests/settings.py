@@ -12,7 +12,9 @@ from tests.needs import BROWSER, MARIADB, POSTGRESQL, RABBITMQ, REDIS, connectio
 
 # One name per test run keeps runs at the same time apart. The processes a test starts inherit it;
 # that each database has its test name from the start is what lets them open the same ones.
+# The processes among which pytest-xdist shares the tests have one each.
 TEST_RUN = os.environ.setdefault("FLUXIO_TEST_RUN", secrets.token_hex(4))
+TEST_RUN += os.environ.get("PYTEST_XDIST_WORKER", "")
 TEST_DATABASE = f"fluxio_test_{TEST_RUN}"
 
 SECRET_KEY = "for tests only, and known to everybody"

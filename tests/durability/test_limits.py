@@ -19,7 +19,7 @@ pytestmark = pytest.mark.durability
 MEGABYTES = 1024 * 1024
 TOO_LARGE = 10 * MEGABYTES
 LARGE = TOO_LARGE - 1024
-MOST_MEMORY = 2.2
+MOST_MEMORY = 2.5
 """Times the size of the context: its row, and beside it the text it is made of or the context."""
 DEEP = 10_000
 

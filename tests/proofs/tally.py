@@ -54,6 +54,10 @@ class Tally:
         if broken - set(known):
             self.add(main, place, 0, 0 if main in broken else 1)
 
+    def told(self) -> list[tuple[str, str, int, int]]:
+        """All counts, as `add` takes them, in plain values that another process can be sent."""
+        return [(*at, count.trials, count.violations) for at, count in self.counts.items()]
+
     def lines(self) -> list[Line]:
         """The table, sorted by guarantee and database."""
         lines = [
