@@ -9,6 +9,7 @@ from fluxio.errors import ConfigurationError
 from fluxio_django import DjangoStore
 from fluxio_django.conf import Settings, default_store, problems, settings
 from fluxio_django.rules import MOST_BYTES
+from tests.shown import shown
 
 STORE = InMemoryStore()
 
@@ -62,14 +63,14 @@ def test_every_key_has_a_default() -> None:
     assert settings().max_takeovers == 5
 
 
-@pytest.mark.parametrize(("key", "value"), each(GOOD), ids=repr)
+@pytest.mark.parametrize(("key", "value"), each(GOOD), ids=shown)
 def test_a_value_that_fits_is_taken_over(key: str, value: object) -> None:
     with override_settings(FLUXIO={key: value}):
         assert getattr(settings(), key.lower()) == value
         assert problems() == ()
 
 
-@pytest.mark.parametrize(("key", "value"), each(BAD), ids=repr)
+@pytest.mark.parametrize(("key", "value"), each(BAD), ids=shown)
 def test_a_value_that_does_not_fit_leaves_the_default_and_is_told(key: str, value: object) -> None:
     with override_settings(FLUXIO={key: value}):
         assert settings() == Settings()
@@ -95,7 +96,7 @@ def test_an_unknown_key_is_told_with_the_known_ones() -> None:
     assert "LEASE_SECONDS" in problem.hint
 
 
-@pytest.mark.parametrize("value", [None, [], "inline", 7], ids=repr)
+@pytest.mark.parametrize("value", [None, [], "inline", 7], ids=shown)
 def test_a_setting_that_is_no_dict_is_told(value: object) -> None:
     with override_settings(FLUXIO=value):
         assert settings() == Settings()

@@ -22,6 +22,7 @@ from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
 from tests.app.checks.found import found
 from tests.core.stores.subjects import RedisKeys
+from tests.shown import shown
 
 CANARY = "canary-4711"
 OLD, NEW = base64.b64encode(bytes(32)).decode(), base64.b64encode(bytes(range(32))).decode()
@@ -171,7 +172,7 @@ def test_without_the_setting_there_are_no_keys() -> None:
         3,
         "",
     ],
-    ids=repr,
+    ids=shown,
 )
 @pytest.mark.django_db(transaction=True)
 def test_a_setting_that_leads_to_no_keys_stores_nothing(chosen: Any) -> None:

@@ -52,7 +52,7 @@ def test_the_page_of_an_open_run_says_where_to_ask(shop: Shop, root: Client, bus
         {"lease_expires_at": None},
         {"cancel_requested_at": timezone.now()},
     ],
-    ids=str,
+    ids=lambda changes: next(iter(changes)),
 )
 def test_the_mark_changes_with_the_run_and_not_by_itself(
     root: Client, busy: Run, changes: dict[str, Any]

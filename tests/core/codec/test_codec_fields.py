@@ -13,6 +13,7 @@ import pytest
 
 from fluxio.codec import DEFAULT_CODEC, isolated_types, register_type
 from fluxio.errors import ConfigurationError, DecodingError, EncodingError
+from tests.shown import shown
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class Mode(enum.IntFlag):
         Mode.A | Mode.B,
         Mode(8),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_an_enum_member_comes_back_as_the_very_same_member(member: enum.Enum) -> None:
     register_type(type(member), name="kind")
