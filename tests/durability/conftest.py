@@ -43,7 +43,9 @@ def rows_stay(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
         yield
     with django_db_blocker.unblock():
         for alias in sorted(used):
-            call_command("flush", database=alias, interactive=False, verbosity=0)
+            call_command(
+                "flush", database=alias, interactive=False, verbosity=0, reset_sequences=False
+            )
 
 
 def real_transactions(alias: str) -> pytest.MarkDecorator:
