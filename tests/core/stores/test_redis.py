@@ -271,6 +271,22 @@ def test_a_ttl_that_keeps_nothing_is_refused(ttl: int) -> None:
         RedisStore(ttl=ttl)
 
 
+def test_a_ttl_may_be_less_than_a_second() -> None:
+    assert RedisStore(ttl=0.5).journal() is not None
+
+
+async def test_a_snapshot_that_is_saved_over_a_fork_keeps_where_it_was_forked_from(
+    store: RedisStore,
+) -> None:
+    journal = store.journal()
+    claim = await begin(journal, "fork", parent="source", parent_sequence=3)
+    await journal.commit(claim, commit(row(1), status=RunStatus.FAILED))
+    await store.save(checkpoint("fork"))
+    record = await journal.run("fork")
+    assert record is not None
+    assert (record.parent, record.parent_sequence, record.head) == ("source", 3, 2)
+
+
 async def test_all_keys_are_below_the_prefix(keys: RedisKeys) -> None:
     before = set(keys.client.scan_iter(count=10_000))
     await leave(redis_store(keys).journal(), "run")
