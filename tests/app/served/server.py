@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
@@ -94,6 +95,17 @@ def connections_to(alias: str, mine: int = 1) -> int:
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [TEST_DATABASE])
         return int(cursor.fetchone()[0]) - mine
+
+
+async def settled(wanted: int) -> int:
+    """How many connections there are once the last requests have closed theirs."""
+    count = await sync_to_async(connections_to)("postgres")
+    for _ in range(900):
+        if count <= wanted:
+            break
+        await asyncio.sleep(0.05)
+        count = await sync_to_async(connections_to)("postgres")
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from fluxio_django.models import Run
-from tests.app.served.server import Answer, Caller, connections_to, serving, signed_in
+from tests.app.served.server import Answer, Caller, connections_to, serving, settled, signed_in
 from tests.app.views.shop import OPEN
 
 pytestmark = [
@@ -54,14 +54,3 @@ async def followed(caller: Caller) -> list[Answer]:
             if json.loads(answers[-1].body)["status"] == "succeeded":
                 return answers
             await asyncio.sleep(0.25)
-
-
-async def settled(wanted: int) -> int:
-    """How many connections there are once the last requests have closed theirs."""
-    count = await sync_to_async(connections_to)("postgres")
-    for _ in range(900):
-        if count <= wanted:
-            break
-        await asyncio.sleep(0.05)
-        count = await sync_to_async(connections_to)("postgres")
-    return count

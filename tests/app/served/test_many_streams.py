@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from fluxio_django.models import Run
-from tests.app.served.server import Caller, connections_to, serving, signed_in
+from tests.app.served.server import Caller, connections_to, serving, settled, signed_in
 from tests.app.views.shop import OPEN
 
 pytestmark = [
@@ -54,7 +54,7 @@ async def test_idle_streams_do_not_block_others(tmp_path: Path, count: int) -> N
         refused = [await caller.get(f"{RUNS}idle/") for _ in range(3)]
         assert [answer.status for answer in refused] == [200] * 3
     assert log.read_text() == ""
-    assert await sync_to_async(connections_to)("postgres") == before
+    assert await settled(before) == before
 
 
 async def open_streams(caller: Caller, count: int) -> list[Any]:
