@@ -23,7 +23,8 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
         NoCheckpointError: TAKE of an unknown run.
         ForeignRunError: the run belongs to another pipeline.
         RunIDInUseError: somebody executes it, CREATE found it there, or it has failed, been
-            cancelled or given up since the caller saw it open: that is not his to undo.
+            cancelled or given up since the caller saw it open: that is not his to undo. So is a
+            run that somebody else took since, and lost: another takeover may be one too many.
         CheckpointVersionError: TAKE of a run that other code recorded.
     """
     if record is None:
@@ -39,6 +40,8 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
     known = opening.known
     if known is not None and known.status.is_open and record.status in _UNFINISHED:
         raise run_has_ended(record)
+    if known is not None and record.status is RunStatus.RUNNING and record.token != known.token:
+        raise run_was_taken(record)
     if opening.mode is OpenMode.TAKE and record.version not in (opening.version, opening.carries):
         raise version_changed(record, opening.version, ())
 
@@ -91,6 +94,17 @@ def run_has_ended(record: RunRecord) -> RunIDInUseError:
     return RunIDInUseError(
         f"Run {record.run_id!r} has ended ({record.status}) since it was looked at. Look at it "
         "again, and resume it if it is to go on.",
+        run_id=record.run_id,
+        owner=record.owner,
+        lease_expires_at=record.lease_expires_at,
+    )
+
+
+def run_was_taken(record: RunRecord) -> RunIDInUseError:
+    """The error for a run that had another owner since the caller looked at it."""
+    return RunIDInUseError(
+        f"Run {record.run_id!r} was taken by {record.owner} since it was looked at. Look at it "
+        "again.",
         run_id=record.run_id,
         owner=record.owner,
         lease_expires_at=record.lease_expires_at,

@@ -341,6 +341,29 @@ def test_a_commit_extends_the_lease(journal: DjangoJournal) -> None:
 # --- refusals
 
 
+def test_who_saw_a_run_before_somebody_else_took_and_lost_it_takes_nothing_over(
+    journal: DjangoJournal, database: str
+) -> None:
+    """Two messages for one lost run are two workers; only one takeover may come of them."""
+
+    def lost() -> None:
+        assert Run.objects.using(database).update(lease_expires_at="2020-01-01T00:00Z") == 1
+
+    def takeovers() -> int:
+        return Run.objects.using(database).get().takeovers
+
+    journal.open_blocking(opening("r"))
+    lost()
+    known = journal.run_blocking("r")
+    journal.open_blocking(opening("r", OpenMode.TAKE, known=known))
+    lost()
+    with pytest.raises(RunIDInUseError, match="since it was looked at"):
+        journal.open_blocking(opening("r", OpenMode.TAKE, known=known))
+    assert takeovers() == 1
+    journal.open_blocking(opening("r", OpenMode.TAKE, known=journal.run_blocking("r")))
+    assert takeovers() == 2
+
+
 def test_rows_that_do_not_follow_the_newest_one_are_refused(journal: DjangoJournal) -> None:
     claim = journal.open_blocking(opening("gap"))
     journal.commit_blocking(claim, commit(row(1)))

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fluxio.runtime.environment import default_environment
 from fluxio.types import RunStatus
-from fluxio_django import claims, clock, querysets, statements, together
+from fluxio_django import claims, clock, statements, taking, together
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.querysets import RunQuerySet
@@ -206,4 +206,4 @@ def lease_by_the_clock_of_the_app() -> None:
 @defect(f"{_TAKEOVERS}_ends_dead_after_exactly_so_many_takeovers[default-linear-1]")
 def takeovers_not_counted() -> None:
     """A run may lose its worker as often as it likes."""
-    swap(querysets, "_takeovers", lambda original: lambda record: 0)
+    swap(taking, "_takeovers", lambda original: lambda record: 0)
