@@ -70,41 +70,31 @@ def run_in_use(record: RunRecord) -> RunIDInUseError:
     """The error for a run that somebody executes."""
     until = record.lease_expires_at
     lease = "" if until is None else f"; its lease ends at {until.isoformat(timespec='seconds')}"
-    return RunIDInUseError(
-        f"Run {record.run_id!r} is being executed by {record.owner}{lease}. Wait for it to end, or "
-        "use another run id.",
-        run_id=record.run_id,
-        owner=record.owner,
-        lease_expires_at=until,
-    )
+    doing = f"is being executed by {record.owner}{lease}"
+    return _refused(record, f"{doing}. Wait for it to end, or use another run id.")
 
 
 def run_exists(record: RunRecord) -> RunIDInUseError:
     """The error for an id that is taken, though nobody executes the run."""
-    return RunIDInUseError(
-        f"Run {record.run_id!r} exists already ({record.status}). Resume it, or use another id.",
-        run_id=record.run_id,
-        owner=record.owner,
-        lease_expires_at=record.lease_expires_at,
-    )
+    return _refused(record, f"exists already ({record.status}). Resume it, or use another id.")
 
 
 def run_has_ended(record: RunRecord) -> RunIDInUseError:
     """The error for a run that somebody brought to its end before it could be taken."""
-    return RunIDInUseError(
-        f"Run {record.run_id!r} has ended ({record.status}) since it was looked at. Look at it "
-        "again, and resume it if it is to go on.",
-        run_id=record.run_id,
-        owner=record.owner,
-        lease_expires_at=record.lease_expires_at,
-    )
+    ended = f"has ended ({record.status}) since it was looked at"
+    return _refused(record, f"{ended}. Look at it again, and resume it if it is to go on.")
 
 
 def run_was_taken(record: RunRecord) -> RunIDInUseError:
     """The error for a run that had another owner since the caller looked at it."""
+    return _refused(
+        record, f"was taken by {record.owner} since it was looked at. Look at it again."
+    )
+
+
+def _refused(record: RunRecord, why: str) -> RunIDInUseError:
     return RunIDInUseError(
-        f"Run {record.run_id!r} was taken by {record.owner} since it was looked at. Look at it "
-        "again.",
+        f"Run {record.run_id!r} {why}",
         run_id=record.run_id,
         owner=record.owner,
         lease_expires_at=record.lease_expires_at,
