@@ -146,6 +146,19 @@ async def test_a_snapshot_too_large_to_keep_is_refused(database: str, settings: 
     assert not await store.exists("large")
 
 
+async def test_a_snapshot_too_large_to_keep_leaves_the_one_before_it(
+    database: str, settings: object
+) -> None:
+    settings.FLUXIO = {"MAX_PAYLOAD_BYTES": 1000}
+    store = DjangoStore(using=database)
+    await store.save(checkpoint("run", {"n": 1}))
+    with pytest.raises(StoreError, match="MAX_PAYLOAD_BYTES"):
+        await store.save(checkpoint("run", {"n": "x" * 1000}))
+    kept = await store.load("run")
+    assert kept is not None
+    assert kept.ctx_snapshot == {"n": 1}
+
+
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_parameters_bound_by_the_server_work_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
