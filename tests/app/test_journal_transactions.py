@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -101,6 +102,16 @@ def test_a_stage_that_raises_leaves_neither_writes_nor_row(
         journal.transactions.run_blocking(claim, stage)
     assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
     journal.commit_blocking(claim, commit(row(1)))
+
+
+def test_a_row_that_is_too_large_takes_the_writes_of_its_stage_back(
+    journal: DjangoJournal, claim: Claim, database: str, settings: Any
+) -> None:
+    stage = Stage(database)
+    settings.FLUXIO = {"MAX_PAYLOAD_BYTES": 1}
+    with pytest.raises(StoreError, match="MAX_PAYLOAD_BYTES"):
+        journal.transactions.run_blocking(claim, stage)
+    assert (stage.calls, stage.booked, recorded(journal)) == (1, 0, 0)
 
 
 def test_a_database_error_of_the_stage_itself_is_the_stages_and_is_not_repeated(
