@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
+from redis.credentials import CredentialProvider
 
 from fluxio.errors import (
     CorruptCheckpointError,
@@ -583,15 +584,73 @@ async def test_a_client_that_decodes_answers_serves_as_well(keys: RedisKeys) -> 
         await store.aclose()
 
 
-async def test_a_twin_has_the_settings_of_the_other_client() -> None:
-    url = "redis://user:secret@127.0.0.1:1234/7?socket_timeout=3"
-    client = Redis.from_url(url)
+class Password(CredentialProvider):
+    """A name and a password that somebody keeps elsewhere."""
+
+    def get_credentials(self) -> tuple[str, str]:
+        return "user", "secret"
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "over the network": {
+        "host": "127.0.0.1",
+        "port": 1234,
+        "db": 7,
+        "username": "user",
+        "password": "secret",
+        "client_name": "worker",
+        "socket_timeout": 3.0,
+        "socket_connect_timeout": 2.0,
+    },
+    "by a file": {"unix_socket_path": "/nowhere/redis.sock", "db": 1, "password": "secret"},
+    "with a provider": {"host": "127.0.0.1", "credential_provider": Password()},
+}
+
+
+@pytest.mark.parametrize("given", SETTINGS.values(), ids=SETTINGS)
+async def test_a_twin_has_the_settings_of_the_other_client(given: dict[str, Any]) -> None:
+    client = Redis(**given)
     settings = blocking_twin(client).connection_pool.connection_kwargs
     again = twin(blocking_twin(client)).connection_pool.connection_kwargs
+    renamed = {"unix_socket_path": "path"}
     for found in (settings, again):
-        assert (found["host"], found["port"], found["db"]) == ("127.0.0.1", 1234, 7)
-        assert (found["username"], found["password"]) == ("user", "secret")
-        assert found["socket_timeout"] == 3
+        for name, value in given.items():
+            assert found[renamed.get(name, name)] == value
+
+
+# --- how long a call may take
+
+
+def pools(url: str) -> list[Any]:
+    """The pools of all clients that a store could open to a server."""
+    connections = connections_to(url)
+    client = Redis.from_url(url)
+    made = [
+        connections._make_client(),
+        connections._make_blocking_client(),
+        blocking_twin(client),
+        twin(blocking_twin(client)),
+    ]
+    return [one.connection_pool for one in made]
+
+
+def test_no_call_waits_for_ever() -> None:
+    for pool in pools("redis://127.0.0.1:1"):
+        limits = pool.connection_kwargs
+        assert (limits["socket_timeout"], limits["socket_connect_timeout"]) == (30.0, 5.0)
+
+
+def test_a_limit_in_the_url_comes_before_ours() -> None:
+    for pool in pools("redis://127.0.0.1:1?socket_timeout=3&socket_connect_timeout=2"):
+        limits = pool.connection_kwargs
+        assert (limits["socket_timeout"], limits["socket_connect_timeout"]) == (3.0, 2.0)
+
+
+def test_a_call_is_repeated_twice_and_soon() -> None:
+    for pool in pools("redis://127.0.0.1:1")[:2]:
+        retry = pool.connection_kwargs["retry"]
+        pauses = [retry._backoff.compute(failures) for failures in (1, 2, 10)]
+        assert (retry.get_retries(), pauses) == (2, [0.1, 0.2, 0.5])
 
 
 def test_a_twin_of_a_secured_connection_is_secured() -> None:

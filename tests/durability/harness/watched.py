@@ -1,6 +1,6 @@
 """Stores that note what they confirm, and that reach moments at which a test may interfere."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -124,6 +124,11 @@ class _WatchedLeasing(PassingLeasing):
         reach(Moment.IN_HEARTBEAT)
         with undisturbed, self._journal.writing(Moment.BEFORE_RENEWAL), self._seen():
             super().renew(claims)
+
+    def wishes(self, claims: Sequence[Claim]) -> Mapping[str, str]:
+        # Whoever is frozen while he closes SQLite's last connection keeps everybody out.
+        with undisturbed:
+            return super().wishes(claims)
 
     def _seen(self) -> AbstractContextManager[None]:
         """Heartbeats have a thread of their own, and so a connection nobody looks at yet."""
