@@ -39,7 +39,7 @@ def reach(moment: Moment) -> None:
 
 
 undisturbed = RLock()
-"""Held while the heartbeat asks the store: a test chooses the moment, so the heart must not be in it."""
+"""Held while a heartbeat or a lookout asks the store: a test chooses the moment, and not they."""
 
 
 def stop() -> None:
