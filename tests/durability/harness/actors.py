@@ -37,7 +37,7 @@ from tests.durability.harness.moments import Moment, arm, die, stop, stop_at_onc
 from tests.durability.harness.plans import INITIAL, Kind, Step, build
 from tests.durability.harness.statements import StatementTripwire, each_statement
 from tests.durability.harness.topologies import TOPOLOGIES
-from tests.durability.harness.tripwire import Tripwire
+from tests.durability.harness.tripwire import NEVER, Survey, Tripwire
 from tests.durability.harness.watched import look_at_statement
 from tests.needs import REDIS as NEEDED_REDIS
 
@@ -114,12 +114,14 @@ class Said:
     """What an actor says of its own execution.
 
     `error` is the type of what ended it, `count` how much there was of what it counted, and `swept`
-    what a sweep did.
+    what a sweep did. `executions` says at which counts each line of the source was executed, where
+    lines were counted and nobody was to be killed.
     """
 
     error: str = ""
     message: str = ""
     count: int = 0
+    executions: dict[str, list[int]] = field(default_factory=dict)
     killed: bool = False
     swept: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -162,13 +164,15 @@ def _killing(part: Part, said: Said) -> Iterator[None]:
     if part.kill_at is None:
         yield
     elif part.unit is Unit.LINE:
-        lines = Tripwire(part.kill_at)
+        lines = Survey() if part.kill_at == NEVER else Tripwire(part.kill_at)
         lines.arm()
         try:
             yield
         finally:
             lines.disarm()
             said.count = lines.lines
+            if isinstance(lines, Survey):
+                said.executions = dict(lines.executions)
     else:
         statements = StatementTripwire(part.kill_at)
         with each_statement(part.house, statements.meet):

@@ -1,6 +1,7 @@
 """Forked processes: each does one thing, says one thing, and can be frozen or killed meanwhile."""
 
 import faulthandler
+import fcntl
 import json
 import os
 import select
@@ -15,6 +16,8 @@ from typing import Any
 
 LIMIT_SECONDS = 60.0
 """After this a process hangs for certain."""
+MOST_SAID = 1 << 20
+"""In bytes; it is heard only when the process has ended, so a pipe has to hold it."""
 
 
 class HangError(Exception):
@@ -114,6 +117,7 @@ def end_all() -> None:
 def fork(act: Callable[[], Any]) -> Child:
     """Run a function in a forked process; what it returns has to be fit for JSON."""
     reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, MOST_SAID)
     handle, trace = tempfile.mkstemp()
     pid = os.fork()
     if pid:

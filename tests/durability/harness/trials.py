@@ -17,6 +17,7 @@ from tests.durability.harness.proxies import (
     is_mysql_request,
     is_postgresql_request,
 )
+from tests.durability.harness.tripwire import NEVER
 from tests.durability.harness.verdicts import Wrong, judge, stages_ran
 
 LEASES_TO_BE_BLOCKED = 2
@@ -46,12 +47,16 @@ def said_by(child: Child) -> Said:
 # --- killing
 
 
-def count(part: Part) -> int:
-    """How many lines or statements a run executes that nothing happens to."""
-    said = said_by(execute(replace(part, verb=Verb.START, kill_at=10**9)))
+def count(part: Part) -> tuple[int, dict[str, list[int]]]:
+    """How much a run executes that nothing happens to, and where; see `Said`.
+
+    Raises:
+        RuntimeError: it fails by itself.
+    """
+    said = said_by(execute(replace(part, verb=Verb.START, kill_at=NEVER)))
     if said.error:
         raise RuntimeError(f"{part.topology} fails by itself: {said.error}: {said.message}")
-    return said.count
+    return said.count, said.executions
 
 
 def kill_trial(part: Part, kills: Sequence[int], ending: Verb) -> Report:
