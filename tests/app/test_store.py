@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from fluxio.errors import CorruptCheckpointError, RunIDInUseError, StoreError
+from fluxio.errors import CorruptCheckpointError, LeaseLostError, RunIDInUseError, StoreError
 from fluxio.store.base import Checkpoint
 from fluxio.testing.conformance.samples import checkpoint, commit, opening, row
 from fluxio.types import RunStatus
@@ -88,6 +88,20 @@ async def test_a_run_that_is_executed_cannot_be_saved_over(database: str) -> Non
     with pytest.raises(RunIDInUseError):
         await store.save(checkpoint("executed"))
     await store.journal().commit(claim, commit(row(1)))
+
+
+async def test_a_snapshot_saved_over_a_run_whose_lease_has_ended_leaves_no_owner(
+    database: str,
+) -> None:
+    store = DjangoStore(database)
+    claim = await store.journal().open(opening("left", lease_seconds=-1))
+    await store.save(checkpoint("left", {"n": 1}, ip=3, meta={"step": "charge"}))
+    record = await store.journal().run("left")
+    assert (record.owner, record.lease_expires_at) == (None, None)
+    assert (record.head, record.ip, record.token) == (1, 3, claim.token + 1)
+    assert record.finished_at is None
+    with pytest.raises(LeaseLostError):
+        await store.journal().commit(claim, commit(row(1)))
 
 
 @pytest.mark.parametrize("saved_before", [0, 1])

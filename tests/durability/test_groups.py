@@ -85,7 +85,7 @@ def test_a_run_killed_between_any_two_statements_of_groups_goes_on(
     """G1, G3, G4, G10."""
     sweep = Sweep(nursery, house, grouped, topology)
     sweep.unit = Unit.STATEMENT
-    points = size.points(sweep.total(), pull_request=POINTS)
+    points = size.points(sweep.survey(), pull_request=POINTS)
     hold_against(sweep, tally, ([place] for place in points))
 
 
@@ -95,7 +95,7 @@ def test_a_run_killed_at_any_line_on_the_way_of_groups_goes_on(
 ) -> None:
     """G1, G3, G4: a sample of the executed lines; in a soak, each of them."""
     sweep = Sweep(nursery, house, grouped, topology)
-    hold_against(sweep, tally, sweep.once(sweep.total(), size))
+    hold_against(sweep, tally, sweep.once(sweep.survey(), size))
 
 
 @pytest.mark.parametrize(("moment", "order"), list(product(FROZEN_AT, Order)))

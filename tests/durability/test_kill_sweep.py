@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,14 @@ def sweep(nursery: Nursery, house: House, part: MakePart, topology: str) -> Swee
     return Sweep(nursery, house, part, topology)
 
 
+@pytest.fixture
+def sweep_on_sqlite(transactional_db: None, nursery: Nursery, part: MakePart) -> Sweep:
+    """The sweep of plain stages on the default database."""
+    house = House("default")
+    house.prepare()
+    return Sweep(nursery, house, part, "plain")
+
+
 def hold_against(sweep: Sweep, tally: Tally, points: Iterable[Sequence[int]]) -> None:
     """Kill at all points, count, and fail with the first few that broke something."""
     guarantees = ["G1", "G4", *promised_by(sweep)]
@@ -138,6 +147,15 @@ def test_a_run_killed_between_any_two_statements_goes_on_and_repeats_nothing_rec
     sweep.unit = Unit.STATEMENT
     points = size.points(sweep.survey(), pull_request=STATEMENTS)
     hold_against(sweep, tally, ([place] for place in points))
+
+
+def test_a_soak_that_is_cut_kills_at_every_line_of_the_source(sweep_on_sqlite: Sweep) -> None:
+    cut = Size(scale=Scale.SOAK, share=Fraction(1, 100), turn=7)
+    total = sweep_on_sqlite.survey()
+    places = {place for (place,) in sweep_on_sqlite.once(total, cut)}
+    executions = sweep_on_sqlite.executions
+    assert [line for line, times in executions.items() if places.isdisjoint(times)] == []
+    assert 500 < len(executions) <= len(places) < total / 2
 
 
 @pytest.mark.django_db(transaction=True, databases=["default"])
