@@ -150,7 +150,11 @@ BROWSER = Need(
     location=os.environ.get("FLUXIO_TEST_CHROMIUM", "/usr/bin/chromium"),
     use=find_program,
 )
-
+PGBOUNCER = Need(
+    marker="pgbouncer",
+    location=os.environ.get("FLUXIO_TEST_PGBOUNCER", "/usr/sbin/pgbouncer"),
+    use=find_program,
+)
 AXE = Need(
     marker="axe",
     location=os.environ.get(
@@ -159,4 +163,6 @@ AXE = Need(
     use=find_file,
 )
 
-NEEDS = {need.marker: need for need in (POSTGRESQL, MARIADB, REDIS, RABBITMQ, BROWSER, AXE)}
+NEEDS = {
+    need.marker: need for need in (POSTGRESQL, MARIADB, REDIS, RABBITMQ, BROWSER, PGBOUNCER, AXE)
+}

@@ -1,4 +1,4 @@
-"""Behind a pooler, where every transaction may have another connection, nothing is missed."""
+"""With a pool of connections, outside the process or in it, nothing is missed and none is kept."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
+from psycopg_pool import ConnectionPool
 
 from fluxio import Context, stage
 from fluxio.pipeline import Pipeline
 from fluxio_django import DjangoStore
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
-from tests.needs import POSTGRESQL, connection_settings
-
-POOLER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+from fluxio_django.tables import Tables
+from tests.needs import PGBOUNCER, POSTGRESQL, connection_settings
 
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.django_db(transaction=True, databases=["postgres"]),
-    pytest.mark.skipif(POOLER is None, reason="pgbouncer is not installed"),
 ]
 
 # A pooler that forgets also loses what outlives a transaction on a connection that stays the same.
@@ -55,7 +54,7 @@ def pooled(request: pytest.FixtureRequest) -> Iterator[str]:
     )
     folder.chmod(0o755)
     as_user = ["-u", "nobody"] if os.getuid() == 0 else []
-    command = [str(POOLER), *as_user, str(folder / "pooler.ini")]
+    command = [PGBOUNCER.location, *as_user, str(folder / "pooler.ini")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = ""
@@ -91,14 +90,15 @@ def pipeline(alias: str) -> DjangoPipeline:
     return made.bound_to(DjangoPipeline, name="pooled", store=lambda: store)
 
 
-def test_runs_and_the_commands_that_look_at_them_work_behind_a_pooler(pooled: str) -> None:
-    orders = pipeline(pooled)
+def work_in_threads_and_loops(alias: str) -> None:
+    """Execute 21 runs, in threads that close their connections and side by side in a loop."""
+    orders = pipeline(alias)
 
     def work(thread: int) -> None:
         for number in range(3):
             name = f"{thread}-{number}"
             orders.invoke_sync({"name": name}, run_id=name)
-        connections[pooled].close()
+        connections[alias].close()
 
     async def many() -> None:
         await asyncio.gather(*(orders.invoke({"name": f"m{n}"}, run_id=f"m{n}") for n in range(9)))
@@ -106,10 +106,40 @@ def test_runs_and_the_commands_that_look_at_them_work_behind_a_pooler(pooled: st
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, range(4)))
     async_to_sync(many)()
-    runs = Run.objects.using(pooled)
-    assert runs.filter(status="succeeded").count() == 21
-    assert Group.objects.using(pooled).count() == 21
+    assert Run.objects.using(alias).filter(status="succeeded").count() == 21
+    assert Group.objects.using(alias).count() == 21
+
+
+@pytest.mark.pgbouncer
+def test_runs_and_the_commands_that_look_at_them_work_behind_a_pooler(pooled: str) -> None:
+    work_in_threads_and_loops(pooled)
+    runs = Tables(pooled).runs
     assert len(list(runs.newest_first(at_once=2))) == 21
     with override_settings(FLUXIO={"DATABASE": pooled}):
         call_command("fluxio_verify")
         call_command("fluxio_runs")
+
+
+@pytest.fixture
+def own_pool() -> Iterator[ConnectionPool]:
+    """psycopg's pool of two connections, for which Django asks in its settings."""
+    connection = connections["postgres"]
+    connection.close()
+    with pytest.MonkeyPatch.context() as patch:
+        for settings in (connection.settings_dict, connections.settings["postgres"]):
+            options = {"pool": {"min_size": 1, "max_size": 2, "timeout": 20}}
+            patch.setitem(settings, "OPTIONS", {**settings["OPTIONS"], **options})
+        yield connection.pool
+        connection.close()
+        connection.close_pool()
+
+
+def test_runs_work_with_psycopgs_own_pool_and_keep_none_of_its_connections(
+    own_pool: ConnectionPool,
+) -> None:
+    work_in_threads_and_loops("postgres")
+    connections["postgres"].close()
+    counted = own_pool.get_stats()
+    assert counted["requests_num"] >= 5  # four threads, and the loop
+    assert counted.get("requests_errors", 0) == 0
+    assert counted["pool_available"] == counted["pool_size"] <= 2

@@ -110,7 +110,6 @@ class LoopConnections:
             blocking, self._blocking = self._blocking, None
             tenancy = self._tenancies.pop(asyncio.get_running_loop(), None)
         if blocking is not None:
-            blocking.close()
             blocking.connection_pool.disconnect()
         if tenancy is not None:
             await tenancy.ending.aclose()
@@ -173,7 +172,6 @@ class GivenConnections:
         with self._lock:
             blocking, self._blocking = self._blocking, None
         if blocking is not None:
-            blocking.close()
             blocking.connection_pool.disconnect()
 
 
