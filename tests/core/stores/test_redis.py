@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from fluxio.errors import (
     StoreError,
 )
 from fluxio.store.base import Claim, OpenMode
-from fluxio.store.redis import RedisStore, scripts, twin
+from fluxio.store.redis import RedisStore, leasing, scripts, twin
 from fluxio.store.redis.connections import blocking_twin, connections_to
 from fluxio.store.redis.scripts import Script
 from fluxio.store.redis.wire import load_row
@@ -396,6 +397,20 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(
     keys.client.script_flush()
     await store.journal().commit(claim, commit(row(1)))
     keys.client.script_flush()
+    await keys.advance(25)
+    await asyncio.to_thread(store.journal().leasing.renew, [claim])
+    await keys.advance(25)
+    with pytest.raises(RunIDInUseError):
+        await store.journal().open(opening("run", OpenMode.TAKE))
+
+
+async def test_a_renewal_sends_the_name_of_its_script_and_not_the_text(
+    store: RedisStore, keys: RedisKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await begin(store.journal(), "run")
+    await asyncio.to_thread(store.journal().leasing.renew, [claim])
+    named = SimpleNamespace(digest=leasing.RENEW.digest, text="this is no script")
+    monkeypatch.setattr(leasing, "RENEW", named)
     await keys.advance(25)
     await asyncio.to_thread(store.journal().leasing.renew, [claim])
     await keys.advance(25)
