@@ -364,6 +364,21 @@ def test_who_saw_a_run_before_somebody_else_took_and_lost_it_takes_nothing_over(
     assert takeovers() == 2
 
 
+def test_a_run_that_its_caller_has_seen_is_looked_at_again_only_if_somebody_may_hold_it(
+    journal: DjangoJournal, database: str
+) -> None:
+    claim = journal.open_blocking(opening("r"))
+    running = journal.run_blocking("r")
+    with CaptureQueriesContext(connections[database]) as captured, pytest.raises(RunIDInUseError):
+        journal.open_blocking(opening("r", OpenMode.TAKE, known=running))
+    assert verbs(captured) == ["SELECT"]
+    journal.commit_blocking(claim, commit(status=RunStatus.FAILED))
+    failed = journal.run_blocking("r")
+    with CaptureQueriesContext(connections[database]) as captured:
+        journal.open_blocking(opening("r", OpenMode.TAKE, known=failed))
+    assert verbs(captured) == ["WITH" if database == "postgres" else "UPDATE"]
+
+
 def test_rows_that_do_not_follow_the_newest_one_are_refused(journal: DjangoJournal) -> None:
     claim = journal.open_blocking(opening("gap"))
     journal.commit_blocking(claim, commit(row(1)))
