@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,8 @@ _HOOK_FAILED = (
 _WRITING_VERBS = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "CREATE", "ALTER", "DROP"}
 )
+_VERB = re.compile(r"(?:[\s(]|/\*.*?\*/|--[^\n]*\n)*(\w+)", re.DOTALL)
+"""What a statement does: its first word behind brackets and comments."""
 
 
 class DjangoTransactions:
@@ -235,7 +238,8 @@ def _other_databases_unwritten(alias: str) -> Iterator[None]:
     def refuse(
         execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        if sql.lstrip("( \n\t").partition(" ")[0].upper() in _WRITING_VERBS:
+        verb = _VERB.match(sql)
+        if verb is not None and verb[1].upper() in _WRITING_VERBS:
             other = context["connection"].alias
             raise TransactionRefusedError(
                 f"A transactional stage wrote to database {other!r}, but its checkpoint commits in "

@@ -39,6 +39,7 @@ from fluxio_django import DjangoStore, faults
 from fluxio_django.clock import clock_of
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Checkpoint, Run
+from fluxio_django.pieces import AT_ONCE
 from fluxio_django.records import moment_of
 
 COMMITTING = {"default": "UPDATE", "postgres": "WITH", "mariadb": "BEGIN NOT ATOMIC"}
@@ -270,6 +271,16 @@ def test_the_manifest_of_a_version_is_known_after_its_first_run(journal: DjangoJ
     assert journal.manifest_blocking(PIPELINE.upper(), VERSION) is None
 
 
+def test_each_version_of_each_pipeline_has_a_manifest_of_its_own(journal: DjangoJournal) -> None:
+    other = replace(MANIFEST, entries=MANIFEST.entries[:1])
+    journal.open_blocking(opening("first"))
+    journal.open_blocking(opening("second", pipeline="shop.refund", manifest=other))
+    journal.open_blocking(opening("third", version="0d1e2f3a4b5c", manifest=other))
+    assert journal.manifest_blocking(PIPELINE, VERSION) == MANIFEST
+    assert journal.manifest_blocking("shop.refund", VERSION) == other
+    assert journal.manifest_blocking(PIPELINE, "0d1e2f3a4b5c") == other
+
+
 def test_a_version_that_was_rolled_back_is_noted_again(
     journal: DjangoJournal, database: str
 ) -> None:
@@ -431,6 +442,19 @@ def test_large_rows_are_kept_whatever_they_are_made_of(
         True
     ] * 3
     journal.commit_blocking(claim, commit(row(4)))
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+def test_a_row_goes_in_pieces_only_if_it_is_larger_than_one() -> None:
+    journal = DjangoStore("mariadb").journal()
+    claim = journal.open_blocking(opening("large"))
+    sent = []
+    for sequence, size in enumerate((AT_ONCE, AT_ONCE + 1), start=1):
+        with CaptureQueriesContext(connections["mariadb"]) as captured:
+            journal.commit_blocking(claim, commit(row(sequence, payload="x" * size)))
+        sent.append(len(captured))
+    assert sent == [1, 1 + 3]  # a variable that is made, and two pieces
 
 
 @pytest.mark.mariadb

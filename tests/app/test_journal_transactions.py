@@ -225,6 +225,38 @@ def test_a_write_to_another_database_is_refused_with_the_remedy() -> None:
     assert journal.transactions.run_blocking(claim, reading) == "booked"
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "written",
+    [
+        "INSERT INTO auth_group (name) VALUES ('astray')",
+        "insert\ninto auth_group (name) VALUES ('astray')",
+        "\n    UPDATE auth_group SET name = 'astray'",
+        "/* of: the shop\n */ DELETE FROM auth_group",
+        "-- of the shop\nREPLACE INTO auth_group (name) VALUES ('astray')",
+        "MERGE INTO auth_group",
+        "TRUNCATE auth_group",
+        "CREATE TABLE astray (id integer)",
+        "ALTER TABLE auth_group ADD COLUMN astray integer",
+        "(DROP TABLE auth_group)",
+    ],
+)
+def test_sql_of_ones_own_that_writes_to_another_database_is_refused_as_well(written: str) -> None:
+    journal = DjangoStore("postgres").journal()
+    claim = journal.open_blocking(opening("ledger"))
+
+    def write() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("/* INSERT */ SELECT 'UPDATE' -- DELETE")
+            assert cursor.fetchone() == ("UPDATE",)
+            cursor.execute(written)
+
+    with pytest.raises(TransactionRefusedError, match="wrote to database 'default'"):
+        journal.transactions.run_blocking(claim, Stage("postgres", then=write))
+    assert recorded(journal) == 0
+
+
 @pytest.fixture
 def lose_the_answer_to_commit(
     database: str, monkeypatch: pytest.MonkeyPatch

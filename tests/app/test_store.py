@@ -82,6 +82,17 @@ async def test_a_snapshot_comes_back_and_another_one_is_newer(database: str) -> 
     assert [one.sequence for one in await store.journal().rows("snapshots")] == [0, 1, 2]
 
 
+def test_no_more_is_read_than_the_newest_state(database: str) -> None:
+    store = DjangoStore(database)
+    for number in range(3):
+        store.save_blocking(checkpoint("snapshots", {"number": number}))
+    run = Run.objects.using(database).get()
+    run.checkpoints.using(database).filter(sequence__lt=2).delete()
+    newest = store.load_blocking("snapshots")
+    assert newest is not None
+    assert newest.ctx_snapshot == {"number": 2}
+
+
 async def test_a_run_that_is_executed_cannot_be_saved_over(database: str) -> None:
     store = DjangoStore(database)
     claim = await store.journal().open(opening("executed"))
