@@ -24,7 +24,7 @@ from fluxio.errors import (
     StoreError,
 )
 from fluxio.store.base import Claim, OpenMode
-from fluxio.store.redis import RedisStore, leasing, scripts, twin
+from fluxio.store.redis import RedisStore, connections, leasing, scripts, twin
 from fluxio.store.redis.connections import blocking_twin, connections_to
 from fluxio.store.redis.scripts import Script
 from fluxio.store.redis.wire import load_row
@@ -539,18 +539,36 @@ async def test_clients_of_a_loop_that_just_stopped_are_let_go(store: RedisStore)
     assert len(store._connections._tenancies) == 1
 
 
+def connected(keys: RedisKeys, name: str) -> int:
+    """How many connections with a name the server has."""
+    return sum(it["name"] == name for it in keys.client.client_list())
+
+
 async def test_a_store_that_is_dropped_closes_its_connections(
     keys: RedisKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fluxio.store.redis.connections._GRACE_SECONDS", 0)
+    monkeypatch.setattr(connections, "_GRACE_SECONDS", 0)
     name = keys.prefix.replace(":", "-")
     store = RedisStore(url=f"{REDIS.location}?client_name={name}", key_prefix=keys.prefix)
     await store.exists("run")
+    client = await store._connections.client()  # who holds it as well keeps nothing open
     del store
     gc.collect()
     async with asyncio.timeout(10):
-        while any(it["name"] == name for it in keys.client.client_list()):
+        while connected(keys, name) or connections._closing:
             await asyncio.sleep(0)
+    assert client is not None
+
+
+async def test_a_store_that_is_closed_leaves_no_connection(keys: RedisKeys) -> None:
+    name = keys.prefix.replace(":", "-")
+    store = RedisStore(url=f"{REDIS.location}?client_name={name}", key_prefix=keys.prefix)
+    claim = await begin(store.journal(), "run")
+    await asyncio.to_thread(store.journal().leasing.renew, [claim])
+    clients = await store._connections.client(), store._connections.blocking_client()
+    assert connected(keys, name) == len(clients)
+    await store.aclose()
+    assert connected(keys, name) == 0
 
 
 async def test_a_closed_store_connects_again(store: RedisStore) -> None:
@@ -573,13 +591,16 @@ async def test_a_given_client_is_used_and_left_open(keys: RedisKeys) -> None:
 async def test_a_store_on_a_given_client_has_one_blocking_client_until_it_is_closed(
     keys: RedisKeys,
 ) -> None:
-    async with Redis.from_url(REDIS.location) as client:
+    name = keys.prefix.replace(":", "-")
+    async with Redis.from_url(REDIS.location, client_name=name) as client:
         store = redis_store(keys, client=client)
         claim = await begin(store.journal(), "run")
         first = store._connections.blocking_client()
         await asyncio.to_thread(store.journal().leasing.renew, [claim])
         assert store._connections.blocking_client() is first
+        assert connected(keys, name) == 2
         await store.aclose()
+        assert connected(keys, name) == 1
         assert store._connections.blocking_client() is not first
         await store.aclose()
 
@@ -638,11 +659,11 @@ async def test_a_twin_has_the_settings_of_the_other_client(given: dict[str, Any]
 
 def pools(url: str) -> list[Any]:
     """The pools of all clients that a store could open to a server."""
-    connections = connections_to(url)
+    made_by = connections_to(url)
     client = Redis.from_url(url)
     made = [
-        connections._make_client(),
-        connections._make_blocking_client(),
+        made_by._make_client(),
+        made_by._make_blocking_client(),
         blocking_twin(client),
         twin(blocking_twin(client)),
     ]
@@ -676,8 +697,8 @@ def test_a_twin_of_a_secured_connection_is_secured() -> None:
 
 
 def test_connections_are_made_when_they_are_needed() -> None:
-    connections = connections_to(NOWHERE)
-    assert connections.blocking_client() is connections.blocking_client()
+    made_by = connections_to(NOWHERE)
+    assert made_by.blocking_client() is made_by.blocking_client()
 
 
 # --- other processes
