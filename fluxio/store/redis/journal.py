@@ -248,6 +248,8 @@ class RedisJournal:
             "step": told.step,
             "error": told.error,
             "takeovers": known.takeovers,
+            "parent": known.parent or "",
+            "parent_sequence": "" if known.parent_sequence is None else known.parent_sequence,
         }
         return [
             self._names.lifetime(),

@@ -283,10 +283,19 @@ async def test_a_snapshot_that_is_saved_over_a_fork_keeps_where_it_was_forked_fr
     journal = store.journal()
     claim = await begin(journal, "fork", parent="source", parent_sequence=3)
     await journal.commit(claim, commit(row(1), status=RunStatus.FAILED))
-    await store.save(checkpoint("fork"))
+    await store.save(checkpoint("fork", ip=7, meta={"step": "charge"}))
     record = await journal.run("fork")
     assert record is not None
     assert (record.parent, record.parent_sequence, record.head) == ("source", 3, 2)
+    assert (record.ip, record.step) == (7, "charge")
+
+
+async def test_a_snapshot_of_a_fork_says_where_it_was_forked_from(store: RedisStore) -> None:
+    meta = {"parent": "source", "parent_sequence": 3, "pipeline": "shop", "attempt": 2}
+    await store.save(checkpoint("fork", meta=meta))
+    record = await store.journal().run("fork")
+    assert record is not None
+    assert (record.parent, record.parent_sequence, record.pipeline) == ("source", 3, "shop")
 
 
 async def test_all_keys_are_below_the_prefix(keys: RedisKeys) -> None:
@@ -483,6 +492,12 @@ async def test_a_server_that_is_not_there_is_a_store_error(
 def test_a_policy_that_the_server_does_not_tell_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="does not tell its maxmemory-policy"):
         RedisStore(url=NOWHERE).eviction_policy()
+
+
+def test_what_the_server_does_when_its_memory_is_full_is_told(
+    keys: RedisKeys, store: RedisStore
+) -> None:
+    assert store.eviction_policy() == keys.client.info("memory")["maxmemory_policy"]
 
 
 def test_a_user_who_may_not_ask_for_the_policy_is_told(keys: RedisKeys) -> None:
