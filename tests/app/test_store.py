@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,6 +114,18 @@ async def test_a_snapshot_saved_over_a_run_whose_lease_has_ended_leaves_no_owner
     assert record.finished_at is None
     with pytest.raises(LeaseLostError):
         await store.journal().commit(claim, commit(row(1)))
+
+
+def test_a_run_whose_owner_came_back_meanwhile_cannot_be_saved_over(database: str) -> None:
+    store = DjangoStore(database)
+    claim = store.journal().open_blocking(opening("back", lease_seconds=-1))
+
+    def come_back() -> None:
+        store.journal().leasing.renew([replace(claim, lease_seconds=60)])
+
+    with rival_after(database, come_back), pytest.raises(RunIDInUseError):
+        store.save_blocking(checkpoint("back"))
+    store.journal().commit_blocking(claim, commit(row(1)))
 
 
 @pytest.mark.parametrize("saved_before", [0, 1])
