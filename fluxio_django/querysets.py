@@ -186,7 +186,6 @@ class RunQuerySet(TakenRunQuerySet[Instance]):
             changed = self._claimable(seen, owner_is_dead=False).update(
                 version=record.version,
                 status=record.status.value,
-                attempt=row.attempt,
                 head=row.sequence,
                 ip=record.ip,
                 step=record.step,
