@@ -92,6 +92,20 @@ def test_on_postgresql_a_commit_is_one_round_trip(rows: int) -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_on_postgresql_a_step_sends_its_version_once_for_the_run_and_the_row() -> None:
+    journal = DjangoStore("postgres").journal()
+    claim = journal.open_blocking(opening("short"))
+    sent = []
+    # A branch's step is not where its run goes on.
+    for step in (commit(row(1)), commit(row(2), ip=5)):
+        with CaptureQueriesContext(connections["postgres"]) as captured:
+            journal.commit_blocking(claim, step)
+        sent.append(statements(captured)[0].count(VERSION))
+    assert sent == [1, 2]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_on_postgresql_a_new_run_of_a_known_version_is_one_round_trip() -> None:
     journal = DjangoStore("postgres").journal()
     journal.open_blocking(opening("the first"))

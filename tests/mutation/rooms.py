@@ -110,6 +110,7 @@ ROOMS: dict[str, Room] = {
             "tests/app/test_conformance.py",
             "tests/app/test_pipelines_on_databases.py",
             "tests/app/test_tables.py",
+            "tests/app/test_recovery.py",
             "tests/app/queueing/test_enqueue.py",
             "tests/app/queueing/test_limits.py",
             "tests/durability/test_claims.py",
