@@ -41,6 +41,7 @@ from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pieces import AT_ONCE
 from fluxio_django.records import moment_of
+from tests.rivals import rival_after
 
 COMMITTING = {"default": "UPDATE", "postgres": "WITH", "mariadb": "BEGIN NOT ATOMIC"}
 """How the statement begins in which a commit is proved."""
@@ -387,6 +388,24 @@ def test_who_saw_a_run_before_somebody_else_took_and_lost_it_takes_nothing_over(
     assert takeovers() == 1
     journal.open_blocking(opening("r", OpenMode.TAKE, known=journal.run_blocking("r")))
     assert takeovers() == 2
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True, databases=["default", "mariadb"])
+@pytest.mark.parametrize("alias", ["default", "mariadb"])
+def test_a_claim_that_was_taken_over_before_it_could_read_the_run_is_none(alias: str) -> None:
+    """Where a claim does not tell how the run stands then, it is looked at again."""
+    journal = DjangoStore(alias).journal()
+    journal.open_blocking(opening("r", lease_seconds=-1))
+    heirs = []
+
+    def take_over() -> None:
+        Run.objects.using(alias).update(lease_expires_at="2020-01-01T00:00Z")
+        heirs.append(journal.open_blocking(opening("r", OpenMode.TAKE, owner=HEIR)))
+
+    with rival_after(alias, take_over, kind="UPDATE"), pytest.raises(RunIDInUseError):
+        journal.open_blocking(opening("r", OpenMode.TAKE))
+    journal.commit_blocking(heirs[0], commit(row(1)))
 
 
 def test_a_run_that_its_caller_has_seen_is_looked_at_again_only_if_somebody_may_hold_it(
