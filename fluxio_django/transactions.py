@@ -29,7 +29,7 @@ _HOOK_FAILED = (
 _WRITING_VERBS = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "CREATE", "ALTER", "DROP"}
 )
-_VERB = re.compile(r"(?:[\s(]|/\*.*?\*/|--[^\n]*\n)*(\w+)", re.DOTALL)
+_VERB = re.compile(r"(?>[\s(]|/\*.*?\*/|--[^\n]*\n)*(\w+)", re.DOTALL)
 """What a statement does: its first word behind brackets and comments."""
 
 
