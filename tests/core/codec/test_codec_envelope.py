@@ -167,6 +167,14 @@ def test_a_spelling_that_is_prepared_is_the_same(binding: dict[str, Any]) -> Non
     assert seal_bound("text", bound) == seal("text", binding)
 
 
+@pytest.mark.parametrize("keyring", KEYRINGS)
+def test_half_of_a_surrogate_pair_is_bound_like_any_other_text(keyring: Keyring | None) -> None:
+    binding = {**BINDING, "step": "half \ud800"}
+    sealed = seal(BODY, binding, keyring=keyring)
+    assert unseal(sealed.payload, sealed.digest, binding, keyring=keyring) == BODY
+    refusal(sealed, {**BINDING, "step": "half \udc00"}, keyring=keyring)
+
+
 def test_text_cannot_move_between_neighbouring_fields_of_a_binding() -> None:
     bindings: list[dict[str, Bound]] = [
         {"a": "bc", "d": ""},
