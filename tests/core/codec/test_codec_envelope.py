@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fluxio.codec import (
@@ -161,6 +161,7 @@ def test_different_bindings_never_share_a_digest(
         {name: st.none() | st.booleans() | st.integers() | st.text() for name in ("b", "%s", "a")}
     )
 )
+@example({"b": "half \ud800", "%s": 1, "a": None})
 def test_a_spelling_that_is_prepared_is_the_same(binding: dict[str, Any]) -> None:
     spelling = Spelling("b", "%s", "a")
     bound = spelling.spell([binding[name] for name in spelling.names])
