@@ -113,7 +113,7 @@ bench-peers: bench-setup .venv/.dev ## Measure, with those libraries by turns
 	@$(PYTHON) -m benchmarks --peers all --out .bench/results $(ARGS)
 
 soak: .venv/.dev $(MARIADB_DRIVER) ## Run the long proofs (hours) and record them in the docs
-	@FLUXIO_PROOFS=$(FLUXIO_PROOFS) $(PYTHON) -m pytest -m 'durability or soak' --timeout=0 --record-proofs $(ARGS)
+	@FLUXIO_PROOFS=$(FLUXIO_PROOFS) $(PYTHON) -m pytest -m 'durability or proof or soak' --timeout=0 --record-proofs $(ARGS)
 
 messages: .venv/.dev ## Collect what is to be translated, and compile the catalogues (needs gettext)
 	@cd fluxio_django && ../$(PYTHON) -m django makemessages --all --no-obsolete --no-location

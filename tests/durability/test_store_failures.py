@@ -10,7 +10,7 @@ import pytest
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore
 from tests.durability.conftest import real_transactions
 from tests.durability.harness.actors import Finding, Verb
-from tests.durability.harness.houses import MEMORY, House
+from tests.durability.harness.houses import MEMORY, REDIS, House
 from tests.durability.harness.starving import Starving
 from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
@@ -26,6 +26,7 @@ FAILING = (FaultMode.UNAVAILABLE, FaultMode.UNANSWERED)
         pytest.param("default", marks=real_transactions("default")),
         pytest.param("postgres", marks=[real_transactions("postgres"), pytest.mark.postgresql]),
         pytest.param("mariadb", marks=[real_transactions("mariadb"), pytest.mark.mariadb]),
+        pytest.param(REDIS, marks=pytest.mark.redis),
     ]
 )
 def home(request: pytest.FixtureRequest) -> House:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+import redis
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import connections
@@ -105,6 +106,12 @@ class House:
         if self.is_relational:
             runs = Run.objects.using(self.name).filter(run_id=run_id)
             runs.filter(status=RunStatus.RUNNING).update(lease_expires_at=_LONG_AGO)
+            return
+        if self.name == REDIS:
+            with redis.Redis.from_url(settings.REDIS_URL) as client:
+                key = f"{REDIS_PREFIX}:run:{run_id}"
+                if client.hget(key, "lease"):
+                    client.hset(key, "lease", str(int(_LONG_AGO.timestamp()) * 1_000_000))
             return
         record, _ = self.record_and_rows(run_id)
         if record is not None and record.owner is not None:
