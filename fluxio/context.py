@@ -150,8 +150,10 @@ class Context(Mapping[str, Any]):
         return given.extended(writes, tracked=False)
 
     def overlaid(self, values: Mapping[str, Any]) -> Context:
-        """The context with other values underneath: they do not count as written."""
-        return Context._build({**self._data, **_checked(values)}, self._writes, self._name)
+        """The context with other values: they count as written only where the key did before."""
+        new = _checked(values)
+        writes = {key: new.get(key, value) for key, value in self._writes.items()}
+        return Context._build({**self._data, **new}, writes, self._name)
 
     def settled(self) -> Context:
         """The same values with an empty write set: what the next stage is given."""

@@ -481,6 +481,33 @@ async def test_a_patch_reaches_a_stage_inside_a_branch(memory: InMemoryStore) ->
     assert dict(forked) == {"x": 5, "seen": 5, "y": 1}
 
 
+async def test_a_patch_replaces_what_an_open_branch_has_written(memory: InMemoryStore) -> None:
+    failures = ["the first time"]
+
+    @stage(version="1")
+    async def write(ctx: Context) -> Context:
+        return ctx.set("x", 1)
+
+    @stage(version="1")
+    async def look(ctx: Context) -> Context:
+        if ctx["x"] == 5 and failures:
+            raise OSError(failures.pop())
+        return ctx.set("seen", ctx["x"])
+
+    @stage(version="1")
+    async def beside(ctx: Context) -> Context:
+        return ctx.set("beside", True)
+
+    pipeline = Pipeline(
+        [Parallel([[write, look], [beside]])], durable=True, checkpoint_store=memory
+    )
+    await pipeline.invoke({}, run_id="r")
+    with pytest.raises(OSError, match="the first time"):
+        await pipeline.fork("r", from_step="look", as_run_id="copy", patch={"x": 5, "new": 6})
+    resumed = await pipeline.invoke({}, run_id="copy", resume=True)
+    assert dict(resumed) == {"x": 5, "seen": 5, "beside": True, "new": 6}
+
+
 async def test_states_are_read_at_any_recorded_moment(
     memory: InMemoryStore, shop: Workshop
 ) -> None:
