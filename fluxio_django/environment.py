@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
+from django.db import connections
 
 from fluxio.runtime import environment as core
 from fluxio.runtime.loopless import in_loop
@@ -47,4 +48,5 @@ def django_environment() -> core.Environment:
         lease_seconds=lambda: settings().lease_seconds,
         scrub=shown_text,
         fetching=fetching,
+        leave_thread=connections.close_all,
     )

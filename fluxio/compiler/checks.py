@@ -10,7 +10,7 @@ from fluxio.context import merge_conflict
 from fluxio.errors import DeclaredConflictError
 from fluxio.nodes import ForkMode
 from fluxio.observability.base import BaseCallback
-from fluxio.options import check_whole_number
+from fluxio.options import check_number, check_whole_number
 from fluxio.store.base import CheckpointStore
 
 
@@ -93,6 +93,7 @@ def check_surroundings(
     for callback in callbacks:
         if not isinstance(callback, BaseCallback):
             raise TypeError(f"callbacks has {callback!r}; give instances of BaseCallback.")
+        check_number(f"{type(callback).__name__}.timeout", callback.timeout, "seconds")
     if store is not None and not isinstance(store, CheckpointStore):
         raise TypeError(
             f"checkpoint_store is {store!r}; give an instance of CheckpointStore, "

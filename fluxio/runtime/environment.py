@@ -124,7 +124,8 @@ class Environment:
     """The ports through which the runtime reaches its surroundings.
 
     `fetching` surrounds the decoding of contexts that will be worked with, on the thread that
-    `SyncCaller` chooses; what is only looked at is decoded outside of it.
+    `SyncCaller` chooses; what is only looked at is decoded outside of it. `leave_thread` is called
+    at the end of each thread in which a callback was called.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -134,6 +135,7 @@ class Environment:
     lease_seconds: Callable[[], float] = lambda: 30.0
     scrub: Scrub = field(default=default_scrub)
     fetching: Callable[[], AbstractContextManager[Fetch]] = nothing_elsewhere
+    leave_thread: Callable[[], None] = lambda: None
 
 
 _default = Environment()

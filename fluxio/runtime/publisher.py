@@ -46,11 +46,14 @@ class Publisher:
     """Delivers the events of one execution.
 
     Each callback has a queue and a courier of its own: a slow one delays nobody else. A callback
-    that hangs longer than its `timeout` hears nothing more of this execution.
+    that hangs longer than its `timeout` hears nothing more of this execution. Plain hooks are
+    called in threads of their own, at whose end `leave_thread` is called.
     """
 
-    def __init__(self, callbacks: Sequence[BaseCallback]) -> None:
-        self._couriers = [_Courier(callback) for callback in callbacks]
+    def __init__(
+        self, callbacks: Sequence[BaseCallback], leave_thread: Callable[[], None] = lambda: None
+    ) -> None:
+        self._couriers = [_Courier(callback, leave_thread) for callback in callbacks]
         self.active = bool(callbacks)
 
     def publish(self, event: Event) -> None:
@@ -65,8 +68,9 @@ class Publisher:
 
 
 class _Courier:
-    def __init__(self, callback: BaseCallback) -> None:
+    def __init__(self, callback: BaseCallback, leave_thread: Callable[[], None]) -> None:
         self._callback = callback
+        self._leave_thread = leave_thread
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
@@ -95,8 +99,17 @@ class _Courier:
         limit = asyncio.timeout(self._callback.timeout)
         try:
             async with limit:
-                await _started(hook, event)
-        except Exception:
+                await self._started(hook, event)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            logger.exception(
+                "%s was cancelled from within; run %s goes on.", _title(hook), event.run_id
+            )
+        except BaseException:
             if limit.expired():
                 logger.error(
                     "%s took longer than %g s on %s of run %s and is given up for this execution.",
@@ -107,23 +120,15 @@ class _Courier:
                 )
                 return False
             logger.exception("%s failed; run %s goes on.", _title(hook), event.run_id)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            logger.exception(
-                "%s was cancelled from within; run %s goes on.", _title(hook), event.run_id
-            )
         return True
 
+    def _started(self, hook: Hook, event: Event) -> Awaitable[Any]:
+        if inspect.iscoroutinefunction(hook):
+            return hook(event)  # type: ignore[no-any-return]
+        return _in_thread(hook, event, self._leave_thread)
 
-def _started(hook: Hook, event: Event) -> Awaitable[Any]:
-    if inspect.iscoroutinefunction(hook):
-        return hook(event)  # type: ignore[no-any-return]
-    return _in_thread(hook, event)
 
-
-def _in_thread(hook: Hook, event: Event) -> asyncio.Future[None]:
+def _in_thread(hook: Hook, event: Event, leave: Callable[[], None]) -> asyncio.Future[None]:
     """Call a plain hook in a daemon thread: it may block for ever and must not stop the process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -135,9 +140,8 @@ def _in_thread(hook: Hook, event: Event) -> asyncio.Future[None]:
         if error is None:
             done.set_result(None)
         else:
-            done.set_exception(
-                RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
-            )
+            can_be_carried = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            done.set_exception(error if can_be_carried else RuntimeError(repr(error)))
 
     def work() -> None:
         error: BaseException | None = None
@@ -145,6 +149,10 @@ def _in_thread(hook: Hook, event: Event) -> asyncio.Future[None]:
             context.run(hook, event)
         except BaseException as problem:  # noqa: BLE001 - handed over to the courier
             error = problem
+        try:
+            leave()
+        except Exception:
+            logger.exception("A thread of %s could not be left in order.", _title(hook))
         if not loop.is_closed():
             loop.call_soon_threadsafe(tell, error)
 

@@ -234,10 +234,11 @@ class Runs:
         *,
         resumed: bool = False,
     ) -> FinalContext:
+        publisher = Publisher(watch.callbacks, self.environment.leave_thread)
         scene = Scene(
             run_id=run_id,
             executor=self.executor,
-            announcer=Announcer(run_id, self.program, Publisher(watch.callbacks)),
+            announcer=Announcer(run_id, self.program, publisher),
             clock=self.environment.clock,
             recorder=holding.recorder,
             stop=holding.stop,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from asgiref.sync import async_to_sync
+from django.db import connections
 from django.test import override_settings
 
-from fluxio import BaseCallback
-from fluxio.events import PipelineEnded
+from fluxio import BaseCallback, Context, Pipeline, stage
+from fluxio.events import PipelineEnded, StepEnded
 from fluxio_django import services
 from tests.app.queueing.shop import PIPELINE, registered
 
@@ -43,3 +47,23 @@ def test_it_hears_of_every_run(chosen: BaseCallback | str) -> None:
     with registered() as pipeline:
         pipeline.invoke_sync({"order": 3}, run_id="unheard")
     assert heard == [("good", "succeeded"), ("bad", "failed"), ("bad", "failed")]
+
+
+@stage
+async def step(ctx: Context) -> Context:
+    return ctx.set("step", True)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_a_plain_hook_leaves_no_connection_behind() -> None:
+    opened: list[Any] = []
+
+    class Asking(BaseCallback):
+        def on_step_end(self, event: StepEnded) -> None:  # type: ignore[override]
+            with connections["postgres"].cursor() as cursor:
+                cursor.execute("SELECT 1")
+            opened.append(connections["postgres"].connection)
+
+    async_to_sync(Pipeline([step, step], callbacks=[Asking()]).invoke)({})
+    assert [connection.closed for connection in opened] == [True, True]

@@ -242,17 +242,65 @@ async def test_a_plain_hook_that_ends_after_it_was_given_up_is_not_waited_for() 
         await asyncio.to_thread(lambda: None)
 
 
-async def test_a_plain_hook_may_raise_what_no_future_can_hold(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Odd(BaseCallback):
-        def on_step_end(self, event: StepEnded) -> None:  # type: ignore[override]
-            raise StopIteration
+class Outcome(BaseException):
+    """What test frameworks raise, so that no code under test catches it."""
 
-    publisher = Publisher([Odd()])
+
+@pytest.mark.parametrize("kind", [StopIteration, SystemExit, asyncio.CancelledError, Outcome])
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "async"])
+async def test_a_hook_may_raise_whatever_it_likes(
+    kind: type[BaseException], plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[str] = []
+
+    def raises(self: Any, event: StepEnded) -> None:
+        heard.append(event.step)
+        raise kind
+
+    async def raises_later(self: Any, event: StepEnded) -> None:
+        raises(self, event)
+
+    hook = raises if plain else raises_later
+    odd = type("Odd", (BaseCallback,), {"on_step_end": hook})()
+    hook.__name__ = "on_step_end"
+    publisher = Publisher([odd])
+    publisher.publish(ended("a"))
+    publisher.publish(ended("b"))
+    await publisher.close()
+    assert heard == ["a", "b"]
+    assert "Odd.on_step_end" in caplog.text
+    assert "run r goes on." in caplog.text
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_the_thread_of_a_plain_hook_is_left_in_order(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    left: list[int] = []
+
+    class Plain(BaseCallback):
+        def on_step_end(self, event: StepEnded) -> None:  # type: ignore[override]
+            left.append(-threading.get_ident())
+
+    def leave() -> None:
+        left.append(threading.get_ident())
+        if fails:
+            raise OSError("the door is stuck")
+
+    publisher = Publisher([Plain()], leave)
     publisher.publish(ended())
     await publisher.close()
-    assert "Odd.on_step_end failed; run r goes on." in caplog.text
+    assert len(left) == 2
+    assert sum(left) == 0
+    assert ("the door is stuck" in caplog.text) is fails
+
+
+@pytest.mark.parametrize("wrong", ["5", True, None])
+def test_a_callback_whose_timeout_is_no_number_of_seconds_is_refused(wrong: Any) -> None:
+    odd = BaseCallback()
+    odd.timeout = wrong
+    with pytest.raises(TypeError, match="is a number of seconds"):
+        Pipeline([plain], callbacks=[odd])
 
 
 def test_chains_of_middleware_are_put_together_once() -> None:
