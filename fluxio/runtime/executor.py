@@ -14,6 +14,7 @@ from fluxio.nodes import NodeType, Send, Stage
 from fluxio.program import MAIN_LANE, Call, CompiledPipeline
 from fluxio.runtime.attempt import Attempt
 from fluxio.runtime.environment import Clock, SyncCaller
+from fluxio.runtime.loopless import in_loop
 from fluxio.runtime.mutation import Watch
 from fluxio.runtime.outcomes import Failed, Outcome, Succeeded, checked_result, writes_of
 from fluxio.runtime.schemas import validate
@@ -81,7 +82,7 @@ class Executor:
     async def execute(self, call: Call, context: Context, around: Surroundings) -> Outcome:
         """Validate, run the middleware chain and the stage, validate, and say how it went.
 
-        Only an `Exception` becomes an outcome; cancellation passes through.
+        Only an `Exception` becomes an outcome; a cancellation of the run passes through.
         """
         if call.key in self._bare and not around.debugging:
             return await self._execute_bare(call, context, around)
@@ -99,8 +100,9 @@ class Executor:
             validate(call.stage, call.stage.input_schema, context, "input")
             result = await self._through_middleware(frame)
             outcome = frame.committed() or self._settle(frame, result)
-        except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-            return frame.committed() or self._failed(call, error, step.attempt, frame.started)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - its outcome
+            failed = self._failed(call, _own(error, call.stage), step.attempt, frame.started)
+            return frame.committed() or failed
         finally:
             leave_step(token)
         return outcome
@@ -117,8 +119,8 @@ class Executor:
             else:
                 result = await self._caller.call(_plainly, stage, context)
             return self._succeeded(call, context, checked_result(stage, result), 1, started)
-        except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-            return self._failed(call, error, 1, started)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - its outcome
+            return self._failed(call, _own(error, call.stage), 1, started)
         finally:
             leave_step(token)
 
@@ -153,8 +155,8 @@ class Executor:
                     continue
                 writes, _ = writes_of(call, context, checked_result(call.stage, result))
                 context = result.settled_upon(context, writes)
-            except Exception as error:  # noqa: BLE001 - whatever a stage raises is its outcome
-                return context, self._failed(call, error, 1, started)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - its outcome
+                return context, self._failed(call, _own(error, call.stage), 1, started)
             finally:
                 leave_step(token)
         return context, None
@@ -194,7 +196,10 @@ class Executor:
                 work = self._stream(frame, context)
             case _:
                 assert_never(stage.node_type)
-        result = await (work if stage.timeout is None else _limited(work, stage, stage.timeout))
+        try:
+            result = await (work if stage.timeout is None else _limited(work, stage, stage.timeout))
+        except asyncio.CancelledError as error:
+            raise _own(error, stage) from error
         return checked_result(stage, result)
 
     async def _stream(self, frame: _Frame, context: Context) -> Context:
@@ -276,6 +281,25 @@ def _plainly(stage: Stage, context: Context) -> Any:
 
 def _around(middleware: StageMiddleware, stage: Stage, handler: Next) -> Next:
     return lambda context: middleware(stage, context, handler)
+
+
+def _own(error: Exception | asyncio.CancelledError, stage: Stage) -> Exception:
+    """What a stage is to be blamed for.
+
+    Raises:
+        CancelledError: it is the task that was cancelled, and with it the run.
+    """
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task() if in_loop() else None
+    if task is not None and task.cancelling():
+        raise error
+    own = RuntimeError(
+        f"Stage {stage.name!r} raised CancelledError, but nobody cancelled its run. Handle the "
+        "cancellation of what a stage waits for inside the stage."
+    )
+    own.__cause__ = error
+    return own
 
 
 async def _limited(work: Awaitable[Any], stage: Stage, timeout: float) -> Any:

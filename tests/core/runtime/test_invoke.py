@@ -313,6 +313,64 @@ class Order(BaseModel):
     total: int
 
 
+@pytest.mark.parametrize("where", ["alone", "hurried", "timed", "plain", "in a branch", "around"])
+async def test_a_stage_that_is_cancelled_from_within_fails(where: str) -> None:
+    async def gives_up(ctx: Context) -> Context:
+        inner = asyncio.ensure_future(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+        return ctx
+
+    def gives_up_plainly(ctx: Context) -> Context:
+        raise asyncio.CancelledError
+
+    async def cancelling(stage: Any, ctx: Context, call_next: Any) -> Context:
+        raise asyncio.CancelledError
+
+    @stage
+    async def fine(ctx: Context) -> Context:
+        return ctx
+
+    broken = stage(name="broken", timeout=5 if where == "timed" else None)(
+        gives_up_plainly if where == "plain" else gives_up
+    )
+    nodes: dict[str, list[Any]] = {
+        "hurried": [fine, broken],
+        "in a branch": [Parallel([broken, fine])],
+    }
+    middleware = [cancelling] if where == "around" else []
+    pipeline = Pipeline(nodes.get(where, [broken]), middleware=middleware)
+    with pytest.raises(RuntimeError, match="'broken' raised CancelledError, but nobody") as caught:
+        await pipeline.invoke({})
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+
+async def test_a_stage_that_is_cancelled_from_within_is_tried_again() -> None:
+    tries: list[int] = []
+
+    @stage(retry=2)
+    async def unsteady(ctx: Context) -> Context:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise asyncio.CancelledError
+        return ctx.set("tries", len(tries))
+
+    assert dict(await Pipeline([unsteady]).invoke({})) == {"tries": 2}
+
+
+async def test_a_background_branch_that_is_cancelled_from_within_never_fails_the_run() -> None:
+    @stage
+    async def broken(ctx: Context) -> Context:
+        raise asyncio.CancelledError
+
+    @stage
+    async def fine(ctx: Context) -> Context:
+        return ctx.set("fine", True)
+
+    nodes = [Parallel([broken], mode=ForkMode.FIRE_FORGET), fine]
+    assert dict(await Pipeline(nodes).invoke({})) == {"fine": True}
+
+
 async def test_schemas_are_checked_for_linear_stages_and_branches_alike() -> None:
     checked = stage(input_schema=Order, name="checked")(setting("x").function)
     promising = stage(output_schema=Order, name="promising")(setting("x").function)

@@ -336,7 +336,7 @@ async def test_a_timeout_during_the_commit_comes_too_late() -> None:
     assert store.ledger.kept == ["book"]
 
 
-async def test_a_transaction_that_is_cancelled_from_within_cancels_the_run() -> None:
+async def test_a_transaction_that_is_cancelled_from_within_is_the_failure_of_its_stage() -> None:
     class Cancelling(BlockingTransactions):
         async def run(self, claim: Claim, work: Callable[[], tuple[Result, Commit]]) -> Result:
             work()
@@ -345,13 +345,13 @@ async def test_a_transaction_that_is_cancelled_from_within_cancels_the_run() -> 
     store = TransactionalStore()
     store._journal.transactions = Cancelling(store)  # type: ignore[assignment]
     pipeline = durable(store, booking(store))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(RuntimeError, match="nobody cancelled its run"):
         await pipeline.invoke({}, run_id="r")
     assert store.ledger.kept == []
     assert await steps(pipeline) == []
     record = await store.journal().run("r")
     assert record is not None
-    assert (record.status, record.owner) == (RunStatus.CANCELLED, None)
+    assert (record.status, record.owner) == (RunStatus.FAILED, None)
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancellation"])
