@@ -27,23 +27,49 @@ def is_provably_dead(owner: str) -> bool:
         return False
     if (parts[0], parts[3]) != (own[0], own[3]):
         return False
-    return _start_time(int(parts[1])) != parts[2]
+    try:
+        return _start_time(int(parts[1])) != parts[2]
+    except OSError:
+        return False
 
 
 @cache
 def _identity(pid: int) -> str:
-    return f"{socket.gethostname().replace(':', '_')}:{pid}:{_start_time(pid)}:{_namespace()}"
+    try:
+        started = _start_time(pid)
+    except OSError:
+        started = ""
+    return f"{socket.gethostname().replace(':', '_')}:{pid}:{started}:{_namespace()}"
 
 
 def _start_time(pid: int) -> str:
-    """Clock ticks from boot to the start of the process (field 22 of proc_pid_stat(5))."""
+    """Clock ticks from boot to the start of the process (field 22 of proc_pid_stat(5)).
+
+    Empty for one that has ended.
+
+    Raises:
+        OSError: it cannot be told.
+    """
     try:
         stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
+        if _answers(pid):
+            raise
         return ""
     fields = stat.rpartition(")")[2].split()
     zombie = fields[0] in ("Z", "X")
     return "" if zombie else fields[19]
+
+
+def _answers(pid: int) -> bool:
+    """Whether there is such a process, also where the table hides those of other users."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _namespace() -> str:

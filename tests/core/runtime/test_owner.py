@@ -22,10 +22,15 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sys/kernel/random/boot_id").write_text("1f2e3d4c-aaaa-bbbb\n")
     monkeypatch.setattr(owner, "_PROC", tmp_path)
     monkeypatch.setattr(owner.socket, "gethostname", lambda: "web:1")
+    monkeypatch.setattr(owner.os, "kill", no_such_process)
     owner._identity.cache_clear()
     running(tmp_path, os.getpid(), "777")
     yield tmp_path  # type: ignore[misc]
     owner._identity.cache_clear()
+
+
+def no_such_process(pid: int, signal: int) -> None:
+    raise ProcessLookupError(pid)
 
 
 def running(proc: Path, pid: int, started: str, state: str = "S", name: str = "python") -> None:
@@ -47,6 +52,25 @@ def test_an_identity_names_host_process_start_and_namespace(proc: Path) -> None:
 
 def test_a_process_that_is_not_there_is_dead(proc: Path) -> None:
     assert is_provably_dead(identity())
+
+
+@pytest.mark.parametrize("hidden", [None, PermissionError])
+def test_a_process_that_the_table_hides_is_not_called_dead(
+    proc: Path, monkeypatch: pytest.MonkeyPatch, hidden: type[OSError] | None
+) -> None:
+    def signalled(pid: int, signal: int) -> None:
+        if hidden is not None:
+            raise hidden(pid)
+
+    monkeypatch.setattr(owner.os, "kill", signalled)
+    assert not is_provably_dead(identity())
+
+
+def test_who_cannot_read_the_table_calls_nobody_dead(proc: Path) -> None:
+    running(proc, 4711, "100")
+    (proc / "4711/stat").unlink()
+    (proc / "4711/stat").mkdir()  # to read it is an OSError, as without a descriptor left
+    assert not is_provably_dead(identity())
 
 
 def test_a_process_that_runs_is_not(proc: Path) -> None:
