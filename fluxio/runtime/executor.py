@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
 from fluxio.context import Context
-from fluxio.errors import StageResultError, StageTimeoutError
+from fluxio.errors import StageResultError, StageTimeoutError, StoreError
 from fluxio.nodes import NodeType, Send, Stage
 from fluxio.program import MAIN_LANE, Call, CompiledPipeline
 from fluxio.runtime.attempt import Attempt
@@ -58,6 +58,8 @@ class _Frame:
     started: float
     watch: Watch | None
     attempts: list[Attempt]
+    doubt: StoreError | None = None
+    """Why it is not known what has become of a transactional attempt: then there is no other."""
 
     def committed(self) -> Succeeded | None:
         """What a transactional stage recorded: it counts, whatever was raised or changed since."""
@@ -183,6 +185,8 @@ class Executor:
     async def _attempt(self, frame: _Frame, context: Context) -> Context | Send:
         if frame.committed() is not None:
             return frame.attempts[-1].result
+        if frame.doubt is not None:
+            raise frame.doubt
         frame.step.attempt += 1
         stage = frame.call.stage
         match stage.node_type:
@@ -226,7 +230,11 @@ class Executor:
             lambda result: self._settle(frame, result),
         )
         frame.attempts.append(attempt)
-        return await frame.surroundings.transact(frame.call, attempt)
+        try:
+            return await frame.surroundings.transact(frame.call, attempt)
+        except StoreError as error:
+            frame.doubt = error
+            raise
 
     def _settle(self, frame: _Frame, result: Context | Send) -> Succeeded:
         """What a result means, where more than the function itself has a say."""

@@ -19,6 +19,7 @@ from fluxio.errors import (
     MutationError,
     RoutingError,
     StageResultError,
+    StoreError,
     ValidationError,
 )
 from fluxio.nodes import Backoff, NodeType, RetryPolicy, Send, Stage
@@ -52,7 +53,8 @@ class RetryMiddleware(Middleware):
 
     Each try is a step's own attempt: `current_step().attempt` counts it, the history records the
     number, and the stage's `timeout` starts anew. The last error is raised as it is. STREAM stages
-    are not tried again, since their chunks are with the consumer already.
+    are not tried again, since their chunks are with the consumer already, nor are transactional
+    ones whose store failed, since they may have been committed: a resume finds out.
 
     Args:
         max_attempts: tries in all, at least 1.
@@ -119,7 +121,8 @@ class RetryMiddleware(Middleware):
             try:
                 return await next(ctx)
             except Exception as error:
-                if not self._is_worth_another_try(error):
+                in_doubt = stage.transactional and isinstance(error, StoreError)
+                if in_doubt or not self._is_worth_another_try(error):
                     raise
                 delay = self._delay(attempt)
                 logger.info(

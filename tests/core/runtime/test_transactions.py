@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -100,6 +101,37 @@ async def test_a_store_that_is_away_during_a_transaction_fails_no_run(
     assert (record.status, record.error) == (RunStatus.RUNNING, "")
     assert all(row.kind is not RowKind.ERROR for row in await inner.journal().rows("r"))
     await pipeline.invoke({}, run_id="r", resume=True)
+    assert inner.ledger.kept == ["book"]
+
+
+async def stubborn(stage: Stage, ctx: Context, call_next: Next) -> Context | Send:
+    """A middleware of a user's own that tries three times, whatever went wrong."""
+    for _ in range(2):
+        with suppress(Exception):
+            return await call_next(ctx)
+    return await call_next(ctx)
+
+
+@pytest.mark.parametrize(
+    "again", [stubborn, RetryMiddleware(base_delay=0)], ids=["stubborn", "retry"]
+)
+async def test_a_transaction_that_may_have_been_committed_is_not_tried_again(again: Any) -> None:
+    inner = TransactionalStore()
+    store = FaultyStore(
+        inner,
+        Fault(mode=FaultMode.UNANSWERED, operation=Operation.TRANSACTION),
+        Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.ROWS, forever=True),
+        Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.RUN, forever=True),
+    )
+    pipeline = durable(store, booking(inner), last, middleware=[again])
+    with pytest.raises(StoreUnavailableError):
+        await pipeline.invoke({}, run_id="r")
+    assert store.calls.count(Operation.TRANSACTION) == 1
+    store.heal()
+    record = await inner.journal().run("r")
+    assert record is not None
+    assert record.status is RunStatus.RUNNING
+    assert set(await pipeline.invoke({}, run_id="r", resume=True)) == {"book", "last"}
     assert inner.ledger.kept == ["book"]
 
 
