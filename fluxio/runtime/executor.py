@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
 from fluxio.context import Context
-from fluxio.errors import StageResultError, StageTimeoutError, StoreError
+from fluxio.errors import StageResultError, StoreError
 from fluxio.nodes import NodeType, Send, Stage
 from fluxio.program import MAIN_LANE, Call, CompiledPipeline
 from fluxio.runtime.attempt import Attempt
 from fluxio.runtime.environment import Clock, SyncCaller
+from fluxio.runtime.limit import TimeLimit
 from fluxio.runtime.loopless import in_loop
 from fluxio.runtime.mutation import Watch
 from fluxio.runtime.outcomes import Failed, Outcome, Succeeded, checked_result, writes_of
@@ -189,19 +190,20 @@ class Executor:
             raise frame.doubt
         frame.step.attempt += 1
         stage = frame.call.stage
+        limit = None if stage.timeout is None else TimeLimit(stage, stage.timeout)
         match stage.node_type:
             case NodeType.ASYNC:
                 work: Awaitable[Any] = stage.function(context)
             case NodeType.SYNC if stage.transactional:
-                work = self._transact(frame, context)
+                work = self._transact(frame, context, limit)
             case NodeType.SYNC:
-                work = self._caller.call(_plainly, stage, context)
+                work = self._caller.call(_plainly, stage, context, limit)
             case NodeType.STREAM:
                 work = self._stream(frame, context)
             case _:
                 assert_never(stage.node_type)
         try:
-            result = await (work if stage.timeout is None else _limited(work, stage, stage.timeout))
+            result = await (work if limit is None else limit.hold(work))
         except asyncio.CancelledError as error:
             raise _own(error, stage) from error
         return checked_result(stage, result)
@@ -223,10 +225,12 @@ class Executor:
             await generator.aclose()
         return context.set(f"{stage.name}_stream_result", chunks)
 
-    async def _transact(self, frame: _Frame, context: Context) -> Context | Send:
+    async def _transact(
+        self, frame: _Frame, context: Context, limit: TimeLimit | None
+    ) -> Context | Send:
         stage = frame.call.stage
         attempt = Attempt(
-            lambda: checked_result(stage, _plainly(stage, context)),
+            lambda: checked_result(stage, _plainly(stage, context, limit)),
             lambda result: self._settle(frame, result),
         )
         frame.attempts.append(attempt)
@@ -279,8 +283,10 @@ def _is_bare(call: Call) -> bool:
     )
 
 
-def _plainly(stage: Stage, context: Context) -> Any:
+def _plainly(stage: Stage, context: Context, limit: TimeLimit | None = None) -> Any:
     """Call a plain stage; no future can carry a StopIteration, so who waits would wait for ever."""
+    if limit is not None:
+        limit.begin()
     try:
         return stage.function(context)
     except StopIteration as stop:
@@ -308,18 +314,3 @@ def _own(error: Exception | asyncio.CancelledError, stage: Stage) -> Exception:
     )
     own.__cause__ = error
     return own
-
-
-async def _limited(work: Awaitable[Any], stage: Stage, timeout: float) -> Any:
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            return await work
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise StageTimeoutError(
-            f"Stage {stage.name!r} took longer than its timeout of {timeout:g} s.",
-            stage=stage.name,
-            timeout=timeout,
-        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from fluxio import (
     MutationError,
     Parallel,
     Pipeline,
+    RetryPolicy,
     RoutingError,
     Send,
     StageResultError,
@@ -297,6 +299,22 @@ async def test_a_timeout_is_per_attempt_and_names_the_stage() -> None:
         await Pipeline([slow]).invoke({})
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.timeout == 0.01
+
+
+async def test_an_attempt_does_not_pay_for_the_one_before_that_keeps_its_thread() -> None:
+    called: list[int] = []
+    go_on = threading.Event()
+
+    @stage(timeout=0.01, retry=RetryPolicy(max_attempts=2, base_delay=0))
+    def slow_once(ctx: Context) -> Context:
+        called.append(current_step().attempt)
+        if len(called) == 1:
+            go_on.wait(5)
+        return ctx.set("called", called)
+
+    asyncio.get_running_loop().call_later(0.1, go_on.set)
+    final = await Pipeline([slow_once], max_workers=1).invoke({})
+    assert final["called"] == [1, 2]
 
 
 async def test_a_stages_own_timeout_error_is_left_alone() -> None:
