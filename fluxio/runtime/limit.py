@@ -33,7 +33,7 @@ class TimeLimit:
         try:
             async with self._timeout:
                 if self._stage.node_type is not NodeType.SYNC:
-                    self._run_for(self._seconds)
+                    self._start()
                 return await work
         except TimeoutError:
             if not self._timeout.expired():
@@ -45,10 +45,11 @@ class TimeLimit:
             ) from None
 
     def begin(self) -> None:
-        """Let the time run, from any thread."""
+        """Let the time run, from any thread; once it runs, this changes nothing."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._run_for, self._seconds)
+            self._loop.call_soon_threadsafe(self._start)
 
-    def _run_for(self, seconds: float) -> None:
-        with suppress(RuntimeError):  # the attempt is over
-            self._timeout.reschedule(self._loop.time() + seconds)
+    def _start(self) -> None:
+        if self._timeout.when() is None:
+            with suppress(RuntimeError):  # the attempt is over
+                self._timeout.reschedule(self._loop.time() + self._seconds)
