@@ -7,7 +7,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Condition, Lock, Thread
 
 from fluxio.errors import RunCancelledError
@@ -43,7 +43,8 @@ class StopSign:
                 return
             self._reason = reason
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._cancel)
+                with suppress(RuntimeError):  # the loop was closed under the execution
+                    self._loop.call_soon_threadsafe(self._cancel)
 
     @contextmanager
     def in_sight(self) -> Iterator[None]:

@@ -161,6 +161,19 @@ async def test_a_wish_that_comes_with_the_last_commit_changes_nothing(
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
 
+def test_a_sign_may_be_put_up_when_the_loop_of_its_execution_is_closed() -> None:
+    sign, loop = StopSign(), asyncio.new_event_loop()
+    sight = sign.in_sight()
+
+    async def begin() -> None:
+        sight.__enter__()
+
+    loop.run_until_complete(begin())
+    loop.close()
+    sign.put_up("too late")
+    assert sign.is_up
+
+
 def test_a_store_that_cannot_be_asked_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
