@@ -122,9 +122,10 @@ class Admission:
         owner_is_dead = self._owner_is_dead(seen)
         self._check(seen, busy=seen.held and not owner_is_dead)
         token = seen.record.token + 1 + randbits(_TOKEN_STEP_BITS)
-        self._unanswered = token, seen.record.status
-        runs = self._tables.runs
         takes = self._opening.mode is OpenMode.TAKE
+        previous = seen.record.status if takes else RunStatus.QUEUED
+        self._unanswered = token, previous
+        runs = self._tables.runs
         claim = runs.take if takes else runs.restart
         take = partial(claim, seen, self._opening, token, owner_is_dead=owner_is_dead)
         limits = limits_of(self._opening.pipeline)
@@ -137,7 +138,7 @@ class Admission:
         # Who was kept from reading the answer for a whole lease may have an heir by then.
         if monotonic() - asked >= self._opening.lease_seconds and not self._is_held(token):
             return None
-        return replace(self._claim(taken.record, seen.record.status), rows=taken.rows)
+        return replace(self._claim(taken.record, previous), rows=taken.rows)
 
     def _through_gate(self, limits: Limits, take: Callable[[], Taken | None]) -> Taken | None:
         """Take a queued run of a pipeline with limits, while no other one can be taken.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fluxio.context import Context, FinalContext
-from fluxio.errors import ConfigurationError, StoreError
+from fluxio.errors import ConfigurationError, StoreError, StoreUnavailableError
 from fluxio.observability.base import BaseCallback
 from fluxio.passages import Force, Passage
 from fluxio.program import CompiledPipeline
@@ -211,7 +211,12 @@ class Runs:
         with self._claims.holding(claim) as stop:
             try:
                 await recorder.begin_attempt(state, passage)
-            except (asyncio.CancelledError, StoreError) as problem:
+            except (asyncio.CancelledError, StoreUnavailableError) as problem:
+                # The attempt may have begun: nothing that was before it is to be taken for its end.
+                begun = replace(claim, previous=RunStatus.RUNNING)
+                await self._claims.give_back(begun, problem)
+                raise
+            except StoreError as problem:
                 await self._claims.give_back(claim, problem)
                 raise
             move = machine.resume(self.program, state)

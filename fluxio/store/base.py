@@ -165,9 +165,10 @@ class Claim:
     """Proof that this execution owns a run: every commit carries the token.
 
     `head` and `attempt` are the run's at the moment of the claim; `previous` is the status the run
-    had before it (RUNNING when a dead owner was taken over). `rows` are those from the newest full
-    one to the head, where they were wanted and the journal found them with the claim; else there
-    are none, and the rows are asked for.
+    had before it (RUNNING when a dead owner was taken over). What CREATE and RESTART give was
+    QUEUED, whatever became of a former run under the id. `rows` are those from the newest full one
+    to the head, where they were wanted and the journal found them with the claim; else there are
+    none, and the rows are asked for.
     """
 
     run_id: str

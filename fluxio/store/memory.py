@@ -109,7 +109,7 @@ class MemoryJournal:
             self._admit(opening, None if log is None else log.record)
             self._manifests.setdefault((opening.pipeline, opening.version), opening.manifest)
             if log is None or opening.mode is not OpenMode.TAKE:
-                return self._begin(opening, None if log is None else log.record.status)
+                return self._begin(opening)
             return self._take(opening, log)
 
     async def commit(self, claim: Claim, commit: Commit) -> None:
@@ -218,14 +218,14 @@ class MemoryJournal:
             changes = recorded.changes_to(opening.manifest) if recorded is not None else ()
             raise version_changed(found, opening.version, changes) from None
 
-    def _begin(self, opening: Opening, previous: RunStatus | None) -> Claim:
+    def _begin(self, opening: Opening) -> Claim:
         if opening.start is None:
             raise ValueError(f"Opening {opening.run_id!r} needs a start row to create the run.")
         record = _begun(opening, opening.start, token=next(self._tokens))
         start = lock_row(opening.run_id, opening.start, self._keyring)
         self._logs[opening.run_id] = _Log(record, [start])
         self._finished.pop(opening.run_id, None)
-        return _claim(record, opening, previous or RunStatus.QUEUED)
+        return _claim(record, opening, RunStatus.QUEUED)
 
     def _take(self, opening: Opening, log: _Log) -> Claim:
         previous = log.record.status

@@ -59,12 +59,9 @@ if busy or foreign or unfit then
   return {'refused', busy and 1 or 0, get(unpack(ARGV, 17))}
 end
 local token, takeovers, previous = now, 0, 'queued'
-if known then
-  previous = old[3]
-  if tonumber(old[6]) >= now then token = tonumber(old[6]) + 1 end
-end
+if known and tonumber(old[6]) >= now then token = tonumber(old[6]) + 1 end
 if mode == 'take' then
-  attempt, head, takeovers = old[7], old[8], tonumber(old[9])
+  attempt, head, takeovers, previous = old[7], old[8], tonumber(old[9]), old[3]
   if previous == 'running' then takeovers = takeovers + 1 end
 else
   redis.call('DEL', run)

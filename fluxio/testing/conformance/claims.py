@@ -107,7 +107,14 @@ async def restart_begins_again(subject: Subject, status: RunStatus) -> None:
     record = await record_of(subject, "run")
     found = (record.status, record.head, record.owner, record.error, record.finished_at)
     same(found, (RunStatus.RUNNING, 0, HEIR, "", None), "the record")
-    same((claim.head, claim.previous), (0, status), "head and former status in the claim")
+    same((claim.head, claim.attempt), (0, 1), "head and attempt in the claim")
+
+
+@TOPIC.promise("RESTART gives a run that is yet to begin, however the old one ended.", over=ENDINGS)
+async def restart_forgets_the_ending(subject: Subject, status: RunStatus) -> None:
+    await leave(subject.journal, "run", status)
+    claim = await subject.journal.open(opening("run", OpenMode.RESTART, owner=HEIR))
+    same(claim.previous, RunStatus.QUEUED, "the former status in the claim")
 
 
 @TOPIC.promise("RESTART takes on the version and the link it is given.")

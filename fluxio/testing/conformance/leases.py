@@ -130,7 +130,7 @@ async def an_expired_run_is_restarted(subject: Subject) -> None:
     await subject.pass_time(PAST_THE_LEASE)
     fresh = start_row("run", {"fresh": True})
     again = await subject.journal.open(opening("run", OpenMode.RESTART, start=fresh, owner=HEIR))
-    same((again.head, again.previous), (0, RunStatus.RUNNING), "the claim")
+    same((again.head, again.previous), (0, RunStatus.QUEUED), "the claim")
     same(await subject.journal.rows("run"), [fresh], "the rows")
     same((await record_of(subject, "run")).takeovers, 0, "the takeovers")
 

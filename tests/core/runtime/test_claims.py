@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fluxio import CheckpointStore, Context, InMemoryStore, Pipeline, RunStatus, stage
-from fluxio.errors import CorruptCheckpointError, InvalidRunIDError, StoreError
+from fluxio.errors import CorruptCheckpointError, InvalidRunIDError, RunIDInUseError, StoreError
 from fluxio.runtime.claims import Claims
 from fluxio.runtime.environment import Environment
 from fluxio.store.base import Commit, OpenMode, RunRecord
@@ -172,10 +172,61 @@ async def test_a_cancellation_while_a_replay_begins_leaves_a_run_that_can_be_rep
     house.executed.clear()
     replay = house.pipeline.replay("r", from_step="b")
     await cancelled_at(house, Operation.COMMIT, replay)
-    assert (await house.record()).owner is None
+    record = await house.record()
+    assert (record.status, record.owner, record.attempt) == (RunStatus.CANCELLED, None, 2)
     assert house.executed == []
     await house.pipeline.replay("r", from_step="b")
     assert house.executed == ["b"]
+
+
+@pytest.mark.parametrize("inner", [InMemoryStore, ToyStore])
+async def test_a_cancelled_restart_leaves_no_result_of_a_run_that_was_never_executed(
+    inner: type[CheckpointStore],
+) -> None:
+    house = House(inner())
+    await house.pipeline.invoke({"n": 1}, run_id="r")
+    house.executed.clear()
+    begun = Operation.OPEN if inner is InMemoryStore else Operation.SAVE
+    await cancelled_at(house, begun, house.pipeline.invoke({"n": 2}, run_id="r"))
+    assert house.executed == []
+    with pytest.raises(RunIDInUseError, match="cancelled"):
+        await house.pipeline.invoke({}, run_id="r", on_conflict="return")
+    resumed = await house.pipeline.invoke({}, run_id="r", resume=True)
+    assert dict(resumed) == {"n": 2, "a": True, "b": True}
+    assert house.executed == ["a", "b"]
+
+
+@pytest.mark.parametrize("inner", [InMemoryStore, ToyStore])
+async def test_a_cancelled_replay_leaves_no_result_of_an_attempt_that_was_never_executed(
+    inner: type[CheckpointStore],
+) -> None:
+    house = House(inner())
+    await house.pipeline.invoke({"n": 1}, run_id="r")
+    house.executed.clear()
+    begun = Operation.COMMIT if inner is InMemoryStore else Operation.SAVE
+    await cancelled_at(house, begun, house.pipeline.replay("r"))
+    with pytest.raises(RunIDInUseError, match="cancelled"):
+        await house.pipeline.invoke({}, run_id="r", on_conflict="return")
+    resumed = await house.pipeline.invoke({}, run_id="r", resume=True)
+    assert dict(resumed) == {"n": 1, "a": True, "b": True}
+    assert house.executed == ["a", "b"]
+
+
+async def test_a_replay_whose_beginning_may_be_recorded_leaves_no_result(house: House) -> None:
+    await house.pipeline.invoke({}, run_id="r")
+    asked = house.next(Operation.ROWS) + 1  # whether the beginning is there
+    house.break_with(
+        house.fault(FaultMode.UNANSWERED, Operation.COMMIT),
+        Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.ROWS, call=asked),
+    )
+    with pytest.raises(StoreError):
+        await house.pipeline.replay("r")
+    house.store.heal()
+    record = await house.record()
+    assert (record.status, record.owner, record.attempt) == (RunStatus.RUNNING, None, 2)
+    house.executed.clear()
+    assert set(await house.pipeline.invoke({}, run_id="r", resume=True)) == {"a", "b"}
+    assert house.executed == ["a", "b"]
 
 
 async def test_a_store_that_fails_while_a_replay_begins_leaves_the_run_free(house: House) -> None:
