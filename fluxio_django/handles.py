@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from fluxio.context import Context, FinalContext
 from fluxio.errors import ConfigurationError, RunCancelledError, RunFailedError
 from fluxio.runtime.environment import default_environment
-from fluxio.runtime.history import Log, read_newest
+from fluxio.runtime.history import Log, read_recorded
 from fluxio.store.admission import no_checkpoint
 from fluxio.store.base import RunRecord
 from fluxio.types import RunStatus
@@ -80,7 +80,7 @@ class RunHandle:
         record = self._record()
         match record.status:
             case RunStatus.SUCCEEDED:
-                return FinalContext.of(self._context(), self.run_id)
+                return self._context(record)
             case RunStatus.FAILED | RunStatus.DEAD:
                 raise RunFailedError(
                     f"Run {self.run_id!r} is {record.status}: {record.error}",
@@ -111,12 +111,15 @@ class RunHandle:
             raise no_checkpoint(self.run_id)
         return record
 
-    def _context(self) -> Context:
-        rows = async_to_sync(read_newest)(DjangoJournal(self._tables), self.run_id, upto=None)
+    def _context(self, record: RunRecord) -> FinalContext | None:
+        """The context with which the run has succeeded; None where it was begun anew meanwhile."""
+        record, rows = async_to_sync(read_recorded)(DjangoJournal(self._tables), record)
+        if record.status is not RunStatus.SUCCEEDED:
+            return None
         with fetching() as fetch:
             values = Log.open(self.run_id, rows).values()
             fetch([values])
-        return Context.create(values)
+        return FinalContext.of(Context.create(values), self.run_id)
 
 
 def _deadline(timeout: float | None) -> float:

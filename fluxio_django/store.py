@@ -8,6 +8,9 @@ from secrets import randbits
 
 from django.db import IntegrityError
 
+from fluxio.errors import NoCheckpointError
+from fluxio.runtime.history import read_recorded
+from fluxio.runtime.loopless import run_without_loop
 from fluxio.store.admission import run_in_use
 from fluxio.store.base import Checkpoint, CheckpointStore
 from fluxio.store.snapshot import checkpoint_from_rows, record_of, row_from_checkpoint
@@ -76,8 +79,10 @@ class DjangoStore(CheckpointStore):
         record = self._journal.run_blocking(run_id)
         if record is None:
             return None
-        first = self._journal.last_full_blocking(run_id, upto=record.head)
-        rows = self._journal.rows_blocking(run_id, first=first, last=record.head)
+        try:
+            record, rows = run_without_loop(read_recorded(self._journal, record))
+        except NoCheckpointError:
+            return None
         return checkpoint_from_rows(record, rows)
 
     def delete_blocking(self, run_id: str) -> None:

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from fluxio.context import Context
-from fluxio.errors import CorruptCheckpointError, NoCheckpointError
+from fluxio.errors import CorruptCheckpointError, FluxioError, NoCheckpointError, StoreError
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime import machine
 from fluxio.runtime.machine import Position, State
-from fluxio.store.base import Journal, Row, RowKind
+from fluxio.store.admission import no_checkpoint
+from fluxio.store.base import Journal, Row, RowKind, RunRecord
 from fluxio.store.payload import (
     Body,
     CarriedBody,
@@ -22,6 +23,9 @@ from fluxio.store.payload import (
     open_rows,
 )
 from fluxio.store.snapshot import fold_values
+
+_CHANGES = 10
+"""How often a run may change between its record being read and its rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,6 +204,50 @@ async def read_newest(journal: Journal, run_id: str, *, upto: int | None = None)
     """The rows that make up the newest state (at or before a sequence), full row first."""
     first = await journal.last_full(run_id, upto=upto)
     return await journal.rows(run_id, first=first, last=upto)
+
+
+async def read_recorded(
+    journal: Journal, record: RunRecord, *, whole: bool = False, upto: int | None = None
+) -> tuple[RunRecord, list[Row]]:
+    """The rows of a run's newest state, or all, up to its head or a sequence; with its record.
+
+    Somebody may begin the run anew between the reading of a record and of its rows. Where they do
+    not go together, both are read again.
+
+    Raises:
+        NoCheckpointError: the run is gone.
+        CorruptCheckpointError: a row is damaged or missing.
+        StoreError: the run changed too often.
+    """
+    read = read_all if whole else read_newest
+    for _ in range(_CHANGES):
+        last = record.head if upto is None else min(upto, record.head)
+        problem: FluxioError | None = None
+        rows: list[Row] = []
+        try:
+            rows = await read(journal, record.run_id, upto=last)
+        except (CorruptCheckpointError, NoCheckpointError) as error:
+            problem = error
+        if _belong_to(record, rows, last):
+            return record, rows
+        now = await journal.run(record.run_id)
+        if now is None:
+            raise no_checkpoint(record.run_id)
+        if now == record:
+            if problem is not None:
+                raise problem
+            return record, rows
+        record = now
+    raise StoreError(
+        f"Run {record.run_id!r} changed {_CHANGES} times while it was being read. Try again.",
+        run_id=record.run_id,
+    )
+
+
+def _belong_to(record: RunRecord, rows: Sequence[Row], last: int) -> bool:
+    if not rows or not rows[0].full or rows[-1].sequence != last:
+        return False
+    return last < record.head or record.stands_at(rows[-1])
 
 
 def _after(program: CompiledPipeline, state: State, row: Row, body: Body) -> State:

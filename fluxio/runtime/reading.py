@@ -15,9 +15,21 @@ from fluxio.passages import Force, Passage
 from fluxio.program import MAIN_LANE, CompiledPipeline
 from fluxio.runtime.carrying import carried_over
 from fluxio.runtime.environment import Fetch, SyncCaller, nothing_elsewhere
-from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest, state_before
+from fluxio.runtime.history import (
+    HistoryEntry,
+    Log,
+    read_all,
+    read_newest,
+    read_recorded,
+    state_before,
+)
 from fluxio.runtime.machine import Position, State
-from fluxio.store.admission import foreign_run, no_checkpoint, version_changed
+from fluxio.store.admission import (
+    foreign_run,
+    no_checkpoint,
+    run_has_changed,
+    version_changed,
+)
 from fluxio.store.base import Journal, Row, RunRecord
 from fluxio.types import RunStatus
 
@@ -62,7 +74,7 @@ class Reader:
         """Every row of a run, decoded, oldest first."""
         record = await self.record(run_id)
         if not self.journal.snapshots_only:
-            return (await self.log(record, whole=True)).entries()
+            return (await self.log(record)).entries()
         # Of such a run there are whole states only, and rows are missing between them.
         states = await read_all(self.journal, run_id)
         return [entry for row in states for entry in Log.open(run_id, [row]).entries()]
@@ -134,7 +146,9 @@ class Reader:
             return state, _contexts(state)
 
         whole = passage.migration is not None
-        return await self._load(record, find, self.fetching, whole=whole)
+        now, state = await self._load(record, find, self.fetching, whole=whole)
+        _check_version(record, now)
+        return state
 
     def check_ours(self, record: RunRecord) -> None:
         """Let a record pass that belongs to this pipeline, or to nobody in particular.
@@ -145,10 +159,9 @@ class Reader:
         if record.pipeline not in ("", self.program.name):
             raise foreign_run(self.program.name, record)
 
-    async def log(self, record: RunRecord, *, whole: bool, upto: int | None = None) -> Log:
-        """All rows of a run, or those of its newest state, decoded; up to a sequence."""
-        read = read_all if whole else read_newest
-        rows = await read(self.journal, record.run_id, upto=upto)
+    async def log(self, record: RunRecord) -> Log:
+        """All rows of a run, decoded."""
+        _, rows = await read_recorded(self.journal, record, whole=True)
         return await self.caller.call(Log.open, record.run_id, rows)
 
     async def values(self, run_id: str, at: Moment) -> dict[str, Any]:
@@ -169,13 +182,24 @@ class Reader:
             state = log.final_state(self.program)
             return state, _contexts(state)
 
-        if rows:
-            return await self._find(record, rows, find, self.fetching)
-        return await self._load(record, find, self.fetching, whole=head == 0)
+        return await self._find_newest(record, rows, find, whole=head == 0)
+
+    async def newest_context(self, record: RunRecord, rows: Sequence[Row] = ()) -> Context:
+        """The context of a run that is ours, needing no program; `rows` as for `newest_state`."""
+        return Context.create(await self._find_newest(record, rows, _values_of))
 
     async def result(self, record: RunRecord) -> Context:
-        """The newest context of a run, needing no program."""
-        return Context.create(await self._load(record, _values_of, self.fetching))
+        """The context with which a run has succeeded, needing no program.
+
+        Raises:
+            RunIDInUseError: somebody has begun it anew since its record was read.
+            CorruptCheckpointError: a row is damaged.
+        """
+        now, values = await self._load(record, _values_of, self.fetching)
+        if now.status is not RunStatus.SUCCEEDED:
+            raise run_has_changed(now)
+        _check_version(record, now)
+        return Context.create(values)
 
     async def _values(
         self, run_id: str, at: Moment, fetching: Callable[[], AbstractContextManager[Fetch]]
@@ -195,12 +219,15 @@ class Reader:
                 values = dict(state[MAIN_LANE].context)
                 return values, [values]
 
-            return await self._load(known, find, fetching, whole=True)
+            now, values = await self._load(known, find, fetching, whole=True)
+            _check_version(known, now)
+            return values
         if at is not None and not 0 <= at <= record.head:
             problem = no_checkpoint(run_id)
             problem.args = (f"Run {run_id!r} has rows 0 to {record.head}; there is no row {at}.",)
             raise problem
-        return await self._load(record, _values_of, fetching, upto=at)
+        _, values = await self._load(record, _values_of, fetching, upto=at)
+        return values
 
     async def moment_to_rerun(
         self,
@@ -228,7 +255,10 @@ class Reader:
             return (sequence, state), _contexts(state)
 
         upto = 0 if step is None and record.status is RunStatus.SUCCEEDED else None
-        return await self._load(record, find, self.fetching, whole=step is not None, upto=upto)
+        whole = step is not None
+        now, found = await self._load(record, find, self.fetching, whole=whole, upto=upto)
+        _check_version(record, now)
+        return found
 
     async def _load(
         self,
@@ -238,11 +268,25 @@ class Reader:
         *,
         whole: bool = False,
         upto: int | None = None,
+    ) -> tuple[RunRecord, Found]:
+        """What `find` sees in the log; the contexts it gives as well are completed.
+
+        The record comes with it, which is another one where the run was begun anew meanwhile.
+        """
+        now, rows = await read_recorded(self.journal, record, whole=whole, upto=upto)
+        return now, await self._find(now, rows, find, fetching)
+
+    async def _find_newest(
+        self,
+        record: RunRecord,
+        rows: Sequence[Row],
+        find: Callable[[Log], tuple[Found, Contexts]],
+        *,
+        whole: bool = False,
     ) -> Found:
-        """What `find` sees in the log; the contexts it gives as well are completed."""
-        read = read_all if whole else read_newest
-        rows = await read(self.journal, record.run_id, upto=upto)
-        return await self._find(record, rows, find, fetching)
+        if not rows:
+            rows = await (read_all if whole else read_newest)(self.journal, record.run_id)
+        return await self._find(record, rows, find, self.fetching)
 
     async def _find(
         self,
@@ -263,6 +307,11 @@ class Reader:
 def _values_of(log: Log) -> tuple[dict[str, Any], Contexts]:
     values = log.values()
     return values, [values]
+
+
+def _check_version(record: RunRecord, now: RunRecord) -> None:
+    if (now.pipeline, now.version) != (record.pipeline, record.version):
+        raise run_has_changed(now)
 
 
 def _contexts(state: State) -> Contexts:

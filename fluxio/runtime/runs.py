@@ -176,8 +176,7 @@ class Runs:
     async def _go_on(self, claim: Claim, record: RunRecord, watch: Watchers) -> FinalContext:
         """Go on under a claim with a run of this version; one that has succeeded is given back."""
         if claim.previous is RunStatus.SUCCEEDED:
-            await self._claims.give_back(claim, asyncio.CancelledError())
-            return await self._result(record)
+            return await self._result_under(claim, record)
         state = await self._state_under(claim, record)
         claim = replace(claim, rows=())  # they are decoded, and may be large
         move = machine.resume(self.program, state)
@@ -268,6 +267,14 @@ class Runs:
 
     async def _result(self, record: RunRecord) -> FinalContext:
         return FinalContext.of(await self.reader.result(record), record.run_id)
+
+    async def _result_under(self, claim: Claim, record: RunRecord) -> FinalContext:
+        """The result of a run that had succeeded before its claim, which is handed back."""
+        try:
+            context = await self.reader.newest_context(record, claim.rows)
+        finally:
+            await self._claims.give_back(claim, asyncio.CancelledError())
+        return FinalContext.of(context, record.run_id)
 
     async def _state_under(self, claim: Claim, record: RunRecord) -> State:
         """The newest state, read after the claim; a damaged run is handed back untouched."""

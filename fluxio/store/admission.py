@@ -92,6 +92,11 @@ def run_was_taken(record: RunRecord) -> RunIDInUseError:
     )
 
 
+def run_has_changed(record: RunRecord) -> RunIDInUseError:
+    """The error for a run that somebody took, began anew or changed since it was looked at."""
+    return _refused(record, f"has changed since it was looked at ({record.status}). Try again.")
+
+
 def _refused(record: RunRecord, why: str) -> RunIDInUseError:
     return RunIDInUseError(
         f"Run {record.run_id!r} {why}",

@@ -118,6 +118,11 @@ class RunRecord:
     updated_at: datetime
     finished_at: datetime | None
 
+    def stands_at(self, row: Row) -> bool:
+        """Whether a row is the newest one, as far as the record tells."""
+        told = self.head, self.attempt, self.ip
+        return told == (row.sequence, row.attempt, row.ip)
+
 
 class OpenMode(StrEnum):
     """How a journal is asked for a run."""

@@ -10,8 +10,8 @@ import pytest
 from django.db import connections
 
 from fluxio.errors import CorruptCheckpointError, LeaseLostError, RunIDInUseError, StoreError
-from fluxio.store.base import Checkpoint
-from fluxio.testing.conformance.samples import checkpoint, commit, opening, row
+from fluxio.store.base import Checkpoint, OpenMode
+from fluxio.testing.conformance.samples import checkpoint, commit, opening, row, start_row
 from fluxio.types import RunStatus
 from fluxio_django import DjangoStore
 from fluxio_django.models import Run
@@ -142,6 +142,33 @@ def test_a_snapshot_saved_at_the_same_moment_as_another_one_is_kept_beside_it(
     assert newest.ctx_snapshot == {"from": "us"}
     sequences = [one.sequence for one in store.journal().rows_blocking("twice")]
     assert sequences == list(range(saved_before + 2))
+
+
+@pytest.mark.parametrize("look", [1, 2, 3])
+def test_a_run_that_is_begun_anew_while_it_is_loaded_is_loaded_as_it_stands_then(
+    database: str, look: int
+) -> None:
+    store, looks = DjangoStore(database), iter(range(1, 4))
+    store.save_blocking(checkpoint("anew", {"old": 1}))
+    store.save_blocking(checkpoint("anew", {"old": 2}))
+    start = start_row("anew", {"new": 1})
+    restart = opening("anew", OpenMode.RESTART, start=start)
+
+    def begin_anew() -> None:
+        if next(looks) == look:
+            store.journal().open_blocking(restart)
+
+    with rival_after(database, begin_anew, times=look):
+        found = store.load_blocking("anew")
+    assert found is not None
+    assert found.ctx_snapshot == ({"new": 1} if look < 3 else {"old": 2})
+
+
+def test_a_run_that_is_deleted_while_it_is_loaded_is_unknown(database: str) -> None:
+    store = DjangoStore(database)
+    store.save_blocking(checkpoint("gone"))
+    with rival_after(database, lambda: store.delete_blocking("gone")):
+        assert store.load_blocking("gone") is None
 
 
 async def test_a_snapshot_that_says_how_the_run_ended_ends_it(database: str) -> None:

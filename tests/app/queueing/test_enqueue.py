@@ -1,6 +1,7 @@
 """Enqueueing writes the run in the caller's transaction, and dispatches it after the commit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,13 +19,15 @@ from fluxio.errors import (
     RunIDInUseError,
     StoreError,
 )
+from fluxio.store.base import OpenMode
 from fluxio.types import RunStatus
-from fluxio_django import services
+from fluxio_django import DjangoStore, services
 from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.querysets import RunQuerySet
 from fluxio_django.queueing import Wish
 from tests.app.queueing.shop import executed, registered
+from tests.rivals import rival_after
 
 
 class Undone(Exception):
@@ -41,6 +44,34 @@ def test_an_enqueued_run_is_executed_after_the_commit_and_gives_its_result(
     assert handle.status() is RunStatus.SUCCEEDED
     assert handle.result(timeout=0)["charged"] == 7
     assert executed == [("reserve", "7"), ("charge", "7")]
+
+
+def test_a_result_that_is_waited_for_is_no_state_in_the_middle_of_a_restart(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    handle = checkout.enqueue_sync({"order": 7}, "order-7")
+    restart = replace(checkout._runs().opening({"order": 8}, "order-7"), mode=OpenMode.RESTART)
+    journal = DjangoStore(eager).journal()
+    with (
+        rival_after(eager, lambda: journal.open_blocking(restart)),
+        pytest.raises(TimeoutError),
+    ):
+        handle.result(timeout=0)
+
+
+def test_a_result_that_is_waited_for_is_that_of_a_run_that_was_begun_anew(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    handle = checkout.enqueue_sync({"order": 7}, "order-7")
+    checkout.replay_sync("order-7")
+    looks = iter(("at the record", "for the newest full row"))
+
+    def begin_anew() -> None:
+        if next(looks) == "for the newest full row":
+            checkout.invoke_sync({"order": 8}, run_id="order-7")
+
+    with rival_after(eager, begin_anew, times=2):
+        assert handle.result(timeout=0)["charged"] == 8
 
 
 def test_a_queued_run_has_its_first_row_its_version_and_nothing_else(
