@@ -82,6 +82,14 @@ class Claims:
         """
         return await self._open(replace(self._opening(run_id, OpenMode.TAKE), carries=carries))
 
+    async def take_as_known(self, known: RunRecord, carries: str = "") -> Claim:
+        """Do as `take` with a run whose record was read, and which is refused if it has changed.
+
+        Only rows that its former owner recorded at the last moment may have been added since.
+        """
+        opening = self._opening(known.run_id, OpenMode.TAKE)
+        return await self._open(replace(opening, carries=carries, known=known, as_known=True))
+
     async def take_to_go_on(self, known: RunRecord) -> Claim:
         """Do as `take` with a run of our version whose record was just read (see `Opening`).
 

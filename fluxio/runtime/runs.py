@@ -149,11 +149,15 @@ class Runs:
         Raises:
             KeyError: `from_step` is no step of the pipeline.
             NoCheckpointError: no such run, or it never came to that step.
-            CheckpointVersionError, RunIDInUseError, CorruptCheckpointError: as for `resume`.
+            CheckpointVersionError, RunIDInUseError, CorruptCheckpointError: as for `resume`; a run
+                that somebody changed meanwhile is refused as well.
         """
         record, passage = await self.reader.admitted(run_id, force, state_as_it_is=True)
         _, state = await self.reader.moment_to_rerun(record, from_step)
-        claim = await self._claims.take(run_id, passage.version if passage is not None else "")
+        carries = passage.version if passage is not None else ""
+        claim = await self._claims.take_as_known(record, carries)
+        if claim.head != record.head:
+            state = await self._moment_under(claim, record, from_step)
         return await self._new_attempt(claim, state, passage, watch)
 
     async def fork(self, order: ForkOrder, watch: Watchers) -> FinalContext:
@@ -267,6 +271,16 @@ class Runs:
 
     async def _result(self, record: RunRecord) -> FinalContext:
         return FinalContext.of(await self.reader.result(record), record.run_id)
+
+    async def _moment_under(self, claim: Claim, record: RunRecord, from_step: str | None) -> State:
+        """The state to replay from, of a run whose former owner wrote until it was claimed."""
+        found = replace(record, head=claim.head, attempt=claim.attempt)
+        try:
+            _, state = await self.reader.moment_to_rerun(found, from_step)
+        except BaseException as problem:
+            await self._claims.give_back(claim, problem)
+            raise
+        return state
 
     async def _result_under(self, claim: Claim, record: RunRecord) -> FinalContext:
         """The result of a run that had succeeded before its claim, which is handed back."""

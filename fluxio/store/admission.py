@@ -24,7 +24,8 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
         ForeignRunError: the run belongs to another pipeline.
         RunIDInUseError: somebody executes it, CREATE found it there, or it has failed, been
             cancelled or given up since the caller saw it open: that is not his to undo. So is a
-            run that somebody else took since, and lost: another takeover may be one too many.
+            run that somebody else took since, and lost: another takeover may be one too many. And
+            one that has to be as it was known, and is not.
         CheckpointVersionError: TAKE of a run that other code recorded.
     """
     if record is None:
@@ -42,8 +43,15 @@ def check_admission(opening: Opening, record: RunRecord | None, *, busy: bool) -
         raise run_has_ended(record)
     if known is not None and record.status is RunStatus.RUNNING and record.token != known.token:
         raise run_was_taken(record)
+    if known is not None and opening.as_known and _marks(record) != _marks(known):
+        raise run_has_changed(record)
     if opening.mode is OpenMode.TAKE and record.version not in (opening.version, opening.carries):
         raise version_changed(record, opening.version, ())
+
+
+def _marks(record: RunRecord) -> tuple[object, ...]:
+    """What changes when a run is taken, begun anew or ended; a store may have no tokens."""
+    return record.token, record.status, record.created_at
 
 
 def no_checkpoint(run_id: str) -> NoCheckpointError:

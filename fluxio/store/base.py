@@ -145,7 +145,8 @@ class Opening:
     `note` is what the caller wants to be kept beside a new run: the store's own business, which the
     runtime only hands on. `known` is the record as the caller has just read it, for TAKE: a store
     may go by it instead of reading again, if its claim fails where the record no longer stands.
-    `wants_rows` says that a TAKE goes on from the newest state; see `Claim`.
+    `as_known` says that a TAKE holds of that run only: one that was taken, begun anew or ended
+    since is refused. `wants_rows` says that a TAKE goes on from the newest state; see `Claim`.
     """
 
     run_id: str
@@ -162,6 +163,7 @@ class Opening:
     note: Any = None
     carries: str = ""
     known: RunRecord | None = None
+    as_known: bool = False
     wants_rows: bool = False
 
 
@@ -256,7 +258,7 @@ class Journal(Protocol):
         the last moment is seen.
 
         Raises:
-            RunIDInUseError: somebody executes it, or CREATE found it there.
+            RunIDInUseError: somebody executes it, CREATE found it there, or it is not `as_known`.
             ForeignRunError: it belongs to another pipeline; nothing was changed.
             NoCheckpointError: TAKE of an unknown run.
             CheckpointVersionError: TAKE of a run recorded by another version.

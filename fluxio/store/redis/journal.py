@@ -194,6 +194,7 @@ class RedisJournal:
             if start is None
             else [start.attempt, start.sequence, start.ip, *self._dumped(opening.run_id, [start])]
         )
+        known = opening.known if opening.as_known else None
         return [
             opening.mode.value,
             opening.pipeline,
@@ -208,6 +209,7 @@ class RedisJournal:
             "" if opening.parent_sequence is None else opening.parent_sequence,
             *created,
             opening.carries,
+            *(("", "") if known is None else (known.token, known.status.value)),
             *wire.RECORD_FIELDS,
         ]
 

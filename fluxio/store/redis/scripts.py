@@ -54,9 +54,10 @@ if known and old[10] == nonce then return {'claimed', old[6], old[7], old[8], ol
 local busy = known and old[4] ~= '' and tonumber(old[5]) > now
 local foreign = known and old[1] ~= '' and old[1] ~= pipeline
 local strange = old[2] ~= version and old[2] ~= ARGV[16]
-local unfit = mode == 'take' and strange or mode == 'create' and known
+local changed = ARGV[17] ~= '' and (old[6] ~= ARGV[17] or old[3] ~= ARGV[18])
+local unfit = mode == 'take' and (strange or changed) or mode == 'create' and known
 if busy or foreign or unfit then
-  return {'refused', busy and 1 or 0, get(unpack(ARGV, 17))}
+  return {'refused', busy and 1 or 0, get(unpack(ARGV, 19))}
 end
 local token, takeovers, previous = now, 0, 'queued'
 if known and tonumber(old[6]) >= now then token = tonumber(old[6]) + 1 end

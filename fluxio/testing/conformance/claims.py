@@ -8,7 +8,7 @@ from fluxio.errors import (
     NoCheckpointError,
     RunIDInUseError,
 )
-from fluxio.store.base import OpenMode
+from fluxio.store.base import OpenMode, RunRecord
 from fluxio.testing.conformance.case import Capability, Subject, Topic
 from fluxio.testing.conformance.expect import refused, same, true, untouched
 from fluxio.testing.conformance.runs import record_of
@@ -174,6 +174,58 @@ async def take_finds_the_attempt(subject: Subject) -> None:
     await subject.journal.commit(claim, commit(row(1, attempt=3), status=RunStatus.FAILED))
     taken = await subject.journal.open(opening("run", OpenMode.TAKE))
     same((taken.attempt, taken.head), (3, 1), "attempt and head in the claim")
+
+
+@TOPIC.promise("A run may be taken on condition that it is as it was known.", over=ENDINGS)
+async def an_unchanged_run_is_taken(subject: Subject, status: RunStatus) -> None:
+    await leave(subject.journal, "run", status)
+    known = await record_of(subject, "run")
+    asked = opening("run", OpenMode.TAKE, known=known, as_known=True)
+    claim = await subject.journal.open(asked)
+    same((claim.previous, claim.head), (status, 1), "what the claim says")
+
+
+@TOPIC.promise("On that condition a run is refused that somebody took and left.", over=ENDINGS)
+async def a_run_that_was_taken_meanwhile_is_refused(subject: Subject, status: RunStatus) -> None:
+    await leave(subject.journal, "run", RunStatus.FAILED)
+    known = await record_of(subject, "run")
+    other = await subject.journal.open(opening("run", OpenMode.TAKE, owner=HEIR))
+    await subject.journal.commit(other, commit(status=status))
+    await _refuses_what_has_changed(subject, known)
+
+
+@TOPIC.promise("On that condition a run is refused that was begun anew, however far it came.")
+async def a_run_that_was_restarted_meanwhile_is_refused(subject: Subject) -> None:
+    await leave(subject.journal, "run")
+    known = await record_of(subject, "run")
+    other = await subject.journal.open(opening("run", OpenMode.RESTART, owner=HEIR))
+    await subject.journal.commit(other, commit(row(1), status=RunStatus.FAILED))
+    await _refuses_what_has_changed(subject, known)
+
+
+@TOPIC.promise("On that condition a run is refused that was deleted and made again.")
+async def a_run_that_was_made_again_meanwhile_is_refused(subject: Subject) -> None:
+    await leave(subject.journal, "run")
+    known = await record_of(subject, "run")
+    await subject.store.delete("run")
+    await leave(subject.journal, "run")
+    await _refuses_what_has_changed(subject, known)
+
+
+@TOPIC.promise("On that condition a run is refused that has ended since.", over=ENDINGS)
+async def a_run_that_ended_meanwhile_is_refused(subject: Subject, status: RunStatus) -> None:
+    claim = await begin(subject.journal, "run")
+    known = await record_of(subject, "run")
+    await subject.journal.commit(claim, commit(row(1), status=status))
+    await _refuses_what_has_changed(subject, known)
+
+
+async def _refuses_what_has_changed(subject: Subject, known: RunRecord) -> None:
+    asked = opening("run", OpenMode.TAKE, known=known, as_known=True)
+    async with untouched(subject.journal, "run"):
+        with refused(RunIDInUseError, "TAKE of a run that has changed") as refusal:
+            await subject.journal.open(asked)
+    same(refusal.error.run_id, "run", "the id in the error")
 
 
 @TOPIC.promise("A run of another pipeline is refused while it runs.", over=MODES)

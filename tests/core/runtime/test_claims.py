@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from fluxio import CheckpointStore, Context, InMemoryStore, Pipeline, RunStatus, stage
 from fluxio.errors import CorruptCheckpointError, InvalidRunIDError, RunIDInUseError, StoreError
+from fluxio.runtime import machine
 from fluxio.runtime.claims import Claims
 from fluxio.runtime.environment import Environment
+from fluxio.runtime.outcomes import Succeeded
+from fluxio.runtime.recorder import Entry
 from fluxio.store.base import Commit, OpenMode, RunRecord
+from fluxio.store.lone import open_journal
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
 from tests.core.stores.toy import ToyStore
 
@@ -320,3 +325,68 @@ async def test_a_run_that_is_recorded_for_others_begins_as_an_invoked_one(house:
 async def test_a_run_that_is_recorded_for_others_has_a_proper_id(house: House, run_id: str) -> None:
     with pytest.raises(InvalidRunIDError):
         house.pipeline._runs().opening({}, run_id)
+
+
+MEANWHILE: dict[str, Callable[[House], Awaitable[Any]]] = {
+    "resumed": lambda house: house.pipeline.invoke({}, run_id="r", resume=True),
+    "restarted": lambda house: house.pipeline.invoke({"n": 2}, run_id="r"),
+    "replayed": lambda house: house.pipeline.replay("r"),
+}
+
+
+def alone(house: House, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
+    """A hook that does something, whose calls of the store meet no fault."""
+
+    async def hook() -> None:
+        house.store.heal()
+        await work()
+
+    return hook
+
+
+@pytest.mark.parametrize("change", MEANWHILE)
+@pytest.mark.parametrize("inner", [InMemoryStore, ToyStore])
+async def test_a_replay_is_refused_where_the_run_has_changed_since_it_was_read(
+    inner: type[CheckpointStore], change: str
+) -> None:
+    house = House(inner())
+    await house.fail_at_b()
+    # A four-method store is read for the record, for where the rows begin, and for the rows.
+    due, earlier = (Operation.OPEN, 0) if inner is InMemoryStore else (Operation.LOAD, 2)
+    call, hook = house.next(due) + earlier, alone(house, lambda: MEANWHILE[change](house))
+    house.break_with(Fault(mode=FaultMode.SLOW, operation=due, call=call, hook=hook))
+    with pytest.raises(RunIDInUseError, match="has changed since it was looked at"):
+        await house.pipeline.replay("r")
+    assert house.executed == (["a", "b"] if change == "restarted" else ["b"])
+    assert set(await house.pipeline.invoke({}, run_id="r", on_conflict="return")) >= {"a", "b"}
+
+
+async def test_a_replay_begins_behind_what_a_lost_worker_recorded_at_the_last_moment(
+    house: House,
+) -> None:
+    journal, program = open_journal(house.store), house.pipeline.compiled
+    claims = Claims(program=program, journal=journal, environment=Environment())
+    state = machine.begin(program, Context.create({})).state
+    lost = await claims.create("r", state)
+
+    async def record_a_and_die() -> None:
+        outcome = Succeeded(ip=0, writes={"a": "lost"}, route=None, tries=1, duration=0.0)
+        after = machine.succeed(program, state, 0, outcome.writes, None).state
+        recorder = claims.recorder(lost)
+        entry = Entry(outcome, recorder.step_text(outcome), after)
+        await recorder.commit(recorder.prepare([entry], after))
+        journal.release(lost)
+
+    house.break_with(
+        house.fault(FaultMode.SLOW, Operation.OPEN, hook=alone(house, record_a_and_die))
+    )
+    assert dict(await house.pipeline.replay("r")) == {"a": "lost", "b": True}
+    assert house.executed == ["b"]
+
+
+async def test_a_replay_asks_the_store_for_nothing_twice(house: House) -> None:
+    await house.pipeline.invoke({}, run_id="r")
+    before = len(house.store.calls)
+    await house.pipeline.replay("r", from_step="b")
+    asked = [call for call in house.store.calls[before:] if call is not Operation.RENEW]
+    assert asked == [Operation.RUN, Operation.ROWS, Operation.OPEN, *[Operation.COMMIT] * 2]
