@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import connections, models, transaction
+from django.db import connections, models
 
 from fluxio.codec import DEFAULT_CODEC
 from fluxio.errors import ConfigurationError, CorruptCheckpointError
@@ -23,6 +23,7 @@ from fluxio.store.vault import lock_row
 from fluxio.types import RunStatus
 from fluxio_django.conf import project_keyring
 from fluxio_django.faults import surely
+from fluxio_django.isolation import own_transaction
 from fluxio_django.records import ROW_FIELDS, row_of, storable
 from fluxio_django.references import FORGOTTEN_NAME, STORED_NAME
 from fluxio_django.retention import delete_runs, lock_runs
@@ -188,7 +189,7 @@ def forget(
 
 
 def _forget(tables: Tables, target: Target, trace: Trace, wish: Forgetting) -> Forgot:
-    with transaction.atomic(using=tables.alias):
+    with own_transaction(tables.alias):
         ended = tables.runs.exclude(status__in=_OPEN)
         if not lock_runs(tables, ended, [trace.pk]):
             problem = "It has not ended, or somebody holds it. Cancel it, then ask again."

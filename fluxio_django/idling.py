@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from django.db import Error, connections, transaction
+from django.db import Error, connections
+
+from fluxio_django.isolation import own_transaction
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,7 +32,7 @@ def bounded_transaction(
     ours = not connection.in_atomic_block
     with (
         _bounded_session(connection, idle_seconds if ours else None),
-        transaction.atomic(using=alias, durable=durable),
+        own_transaction(alias, durable=durable),
     ):
         if ours and connection.vendor == "postgresql":
             milliseconds = max(1, round(idle_seconds * 1000))

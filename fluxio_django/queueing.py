@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from secrets import randbits
 
-from django.db import models, transaction
+from django.db import models
 
 from fluxio.errors import ConfigurationError, RunIDInUseError, StoreError
 from fluxio.runtime.owner import is_provably_dead
@@ -19,6 +19,7 @@ from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver_after_commit
 from fluxio_django.faults import surely
 from fluxio_django.handles import RunHandle
+from fluxio_django.isolation import own_transaction
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.limits import Limits, checked_priority
 from fluxio_django.records import SeenRun
@@ -131,7 +132,7 @@ def _enqueue(tables: Tables, order: Order) -> tuple[str, list[Ticket]]:
                 return run_id, tickets
             continue
         keyed = order.key is not None
-        with transaction.atomic(using=tables.alias) if keyed else nullcontext():
+        with own_transaction(tables.alias) if keyed else nullcontext():
             twin, is_free = _twin(tables, order)
             if twin is not None:
                 return twin, _met_twin(twin, order)

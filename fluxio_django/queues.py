@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 from django.apps import apps
-from django.db import connections, models, transaction
+from django.db import connections, models
 from django.db.models import Count, Exists, F, Min, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat
 
@@ -14,6 +14,7 @@ from fluxio.store.base import Claim
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
+from fluxio_django.isolation import own_transaction
 from fluxio_django.records import SeenRun, storable
 from fluxio_django.tickets import Place, Ticket
 
@@ -169,7 +170,7 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         database can skip locked rows; elsewhere both may, which does no harm.
         """
         locks = connections[self.db].features.has_select_for_update_skip_locked
-        with transaction.atomic(using=self.db):
+        with own_transaction(self.db):
             first = due.order_by("due_at")
             if locks:
                 first = first.select_for_update(skip_locked=True)

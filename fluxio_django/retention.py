@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Count, Exists, F, OuterRef, Q, Sum
 
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import EVERY_PIPELINE, settings
 from fluxio_django.faults import surely
+from fluxio_django.isolation import own_transaction
 from fluxio_django.tables import Tables
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _prune(
         created, key = after
         ripe = ripe.filter(Q(created_at__gt=created) | Q(created_at=created, pk__gt=key))
     oldest = ripe.order_by("created_at", "pk")
-    with transaction.atomic(using=tables.alias):
+    with own_transaction(tables.alias):
         found = list(oldest.values_list("pk", "head", "created_at")[:_RUNS_AT_ONCE])
         chosen: list[tuple[int, int, datetime]] = []
         rows = 0

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import router, transaction
+from django.db import router
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import override
 
 from fluxio_django import services
 from fluxio_django.admin.measures import printable, time_text
+from fluxio_django.isolation import own_transaction
 from fluxio_django.models import Run
 
 MOST_ENTRIES = 50
@@ -41,8 +42,8 @@ class TrailEntry:
 def together() -> Iterator[None]:
     """A transaction where runs are and where the trail is, which may be two databases."""
     with (
-        transaction.atomic(using=services.database()),
-        transaction.atomic(using=_database()),
+        own_transaction(services.database()),
+        own_transaction(_database()),
     ):
         yield
 

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -15,6 +14,7 @@ from django.utils.crypto import salted_hmac
 from fluxio.types import OnConflict, RunStatus
 from fluxio_django import services
 from fluxio_django.deeds import Deed, record
+from fluxio_django.isolation import own_transaction
 from fluxio_django.log import ROWS_PER_PAGE, bytes_of_state, read_page
 from fluxio_django.models import Run
 from fluxio_django.queueing import Wish
@@ -74,7 +74,7 @@ class Runs(Endpoint):
             if before is not None:
                 return self._told(before, HTTPStatus.OK)
         wish = Wish(on_conflict=OnConflict.RETURN, requested_by=self.user)
-        with transaction.atomic(using=services.database()):
+        with own_transaction(services.database()):
             handle = services.enqueue(name, initial, run_id=run_id, wish=wish)
             run = services.find_run(handle.run_id)
             _record(request, run, "Start")
@@ -164,7 +164,7 @@ class Cancel(Endpoint):
         check_right(self.user, Right.CANCEL, run)
         body = bodies.read_body(request, ("reason",))
         reason = bodies.text_in(body, "reason", longest=LONGEST_REASON)
-        with transaction.atomic(using=services.database()):
+        with own_transaction(services.database()):
             services.cancel(run.run_id, reason)
             _record(request, run, "Cancel", reason)
         run.refresh_from_db(using=services.database())
@@ -181,7 +181,7 @@ class Resume(Endpoint):
         body = bodies.read_body(request, ("reason",))
         reason = bodies.text_in(body, "reason", longest=LONGEST_REASON)
         count_start(str(self.user.pk))
-        with transaction.atomic(using=services.database()):
+        with own_transaction(services.database()):
             services.requeue(run.run_id)
             _record(request, run, "Resume", reason)
         run.refresh_from_db(using=services.database())
