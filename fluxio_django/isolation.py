@@ -1,15 +1,28 @@
-"""How a transaction of ours begins, whatever those of the project begin like."""
+"""How our transactions begin and what they lock, whatever the project has set for its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+Instance = TypeVar("Instance", bound=models.Model)
+
+
+def locked(
+    found: models.QuerySet[Instance], *, skip_locked: bool = False
+) -> models.QuerySet[Instance]:
+    """What is found, locked against all who would change it, and not against rows that refer to it.
+
+    On PostgreSQL, that is; other databases know no such difference.
+    """
+    weaker = connections[found.db].features.has_select_for_no_key_update
+    return found.select_for_update(skip_locked=skip_locked, no_key=weaker)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from fluxio.store.base import Claim
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import settings
-from fluxio_django.isolation import own_transaction
+from fluxio_django.isolation import locked, own_transaction
 from fluxio_django.records import SeenRun, storable
 from fluxio_django.tickets import Place, Ticket
 
@@ -173,7 +173,7 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         with own_transaction(self.db):
             first = due.order_by("due_at")
             if locks:
-                first = first.select_for_update(skip_locked=True)
+                first = locked(first, skip_locked=True)
             found = list(
                 first.values_list("pk", "run_id", "queue", "priority", "dispatches")[:limit]
             )

@@ -154,7 +154,7 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
         row=f"({typed})",
         claim=f"({' AND '.join(_equal(connection, run, 'run_id', 'token', 'owner'))})",
         renew=_renew(connection, run),
-        renew_free=_renew(connection, run, " FOR UPDATE SKIP LOCKED"),
+        renew_free=_renew(connection, run, f" {_lock(connection)} SKIP LOCKED"),
         added=f"{free}) {into_rows} SELECT proof.{key}, given.* {taken}",
         told=_told(connection, run, checkpoint, rows=False),
         told_with_rows=_told(connection, run, checkpoint, rows=True),
@@ -256,6 +256,12 @@ def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> st
         return f"UPDATE {joined} SET {table}.{lease} = {later}"  # noqa: S608
     renewed = f"UPDATE {table} SET {lease} = {later} "  # noqa: S608
     return f"WITH held AS ({held}) {renewed}WHERE {key} IN (SELECT {key} FROM held)"  # noqa: S608
+
+
+def _lock(connection: BaseDatabaseWrapper) -> str:
+    """What takes a run's row from all who would change it, and not from rows that refer to it."""
+    weaker = connection.features.has_select_for_no_key_update
+    return "FOR NO KEY UPDATE" if weaker else "FOR UPDATE"
 
 
 def _equal(connection: BaseDatabaseWrapper, model: Table, *names: str) -> list[str]:

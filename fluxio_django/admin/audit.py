@@ -16,7 +16,7 @@ from django.utils.translation import override
 
 from fluxio_django import services
 from fluxio_django.admin.measures import printable, time_text
-from fluxio_django.isolation import own_transaction
+from fluxio_django.isolation import locked, own_transaction
 from fluxio_django.models import Run
 
 MOST_ENTRIES = 50
@@ -60,8 +60,8 @@ def alone_with(keys: Sequence[int]) -> Iterator[None]:
     Two submissions of one form meet here: the second waits, then finds the entries of the first.
     """
     with together():
-        locked = Run.objects.using(services.database()).select_for_update()
-        list(locked.filter(pk__in=keys).order_by("pk").values_list("pk"))
+        runs = Run.objects.using(services.database()).filter(pk__in=keys)
+        list(locked(runs).order_by("pk").values_list("pk"))
         yield
 
 

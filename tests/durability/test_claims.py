@@ -426,6 +426,27 @@ def test_a_run_that_somebody_has_locked_does_not_hold_up_the_other_leases(
     assert lease_of(journal, "free") > before
 
 
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_a_run_that_a_row_of_the_project_refers_to_is_renewed_and_handed_over() -> None:
+    journal = DjangoStore("postgres").journal()
+    claim = abandoned(journal, "referred to", 1.0)
+    before = lease_of(journal, "referred to")
+    runs = Tables("postgres").runs
+    runs.create(run_id="queued", status="queued", pipeline="p", version="v", due_at=before)
+    referring = connections["postgres"].copy()
+    try:
+        referring.set_autocommit(False)
+        with referring.cursor() as cursor:  # the lock that a new row takes by its foreign key
+            cursor.execute("SELECT id FROM fluxio_django_run FOR KEY SHARE")
+        journal.leasing.renew([renewed(claim, 60.0)])
+        due = runs.filter(run_id="queued")
+        assert [ticket.run_id for ticket in runs.hand_over(due, limit=1)] == ["queued"]
+    finally:
+        referring.close()
+    assert lease_of(journal, "referred to") > before
+
+
 def lease_of(journal: DjangoJournal, run_id: str) -> datetime:
     expiry = journal.run_blocking(run_id).lease_expires_at
     assert expiry is not None
