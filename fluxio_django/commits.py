@@ -13,7 +13,6 @@ from fluxio.store.base import Claim, Commit, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.conf import settings
 from fluxio_django.idling import bounded_transaction
-from fluxio_django.isolation import locked
 from fluxio_django.tables import Tables
 
 
@@ -75,8 +74,7 @@ class Committing:
     def was_applied(self) -> bool:
         """Whether the commit is recorded; waits while it is still under way."""
         with bounded_transaction(self._tables.alias, self.claim.lease_seconds):
-            run = self._tables.runs.filter(run_id=self.claim.run_id)
-            list(locked(run).values_list("pk"))
+            self._tables.runs.keep(self.claim.run_id)
             seen = self._tables.runs.seen(self.claim.run_id)
             return self._is_recorded(seen.record if seen is not None else None)
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, models, transaction
+from django.db import Error, connections, models, transaction
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-Instance = TypeVar("Instance", bound=models.Model)
+Found = TypeVar("Found", bound=models.QuerySet[Any])
 
 
-def locked(
-    found: models.QuerySet[Instance], *, skip_locked: bool = False
-) -> models.QuerySet[Instance]:
+def locked(found: Found, *, skip_locked: bool = False) -> Found:
     """What is found, locked against all who would change it, and not against rows that refer to it.
 
     On PostgreSQL, that is; other databases know no such difference.
@@ -26,12 +25,60 @@ def locked(
 
 
 @contextmanager
-def own_transaction(alias: str, *, durable: bool = False) -> Iterator[None]:
-    """A transaction in which we read before we write; one of the caller goes on as it is."""
+def own_transaction(alias: str) -> Iterator[None]:
+    """A transaction in which nobody but us asks anything; one of the caller goes on as it is."""
+    with _reading_what_is_committed(connections[alias]), _atomic(alias, durable=False):
+        yield
+
+
+@contextmanager
+def transaction_of_stage(alias: str) -> Iterator[None]:
+    """A transaction in which a stage asks as well, at the level of isolation the project wants."""
+    with _atomic(alias, durable=True):
+        yield
+
+
+@contextmanager
+def _atomic(alias: str, *, durable: bool) -> Iterator[None]:
     with ExitStack() as stack:
         with _writing_from_its_start(connections[alias]):
             stack.enter_context(transaction.atomic(using=alias, durable=durable))
         yield
+
+
+@contextmanager
+def _reading_what_is_committed(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """PostgreSQL's transactions are READ COMMITTED, if they begin in here.
+
+    Above that, what one reads after it has waited for a lock is from before it waited.
+    """
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        yield
+        return
+    connection.close_if_health_check_failed()
+    if not connection.get_autocommit():
+        yield
+        return
+    raw: Any = connection.connection
+    wanted, level = raw.isolation_level, _read_committed()
+    if wanted == level:
+        yield
+        return
+    raw.isolation_level = level
+    try:
+        yield
+    finally:
+        if connection.connection is raw:
+            with suppress(Error), connection.wrap_database_errors:  # a lost one keeps no level
+                raw.isolation_level = wanted
+
+
+@cache
+def _read_committed() -> Any:
+    """Imported at first use: projects without PostgreSQL may have no driver for it."""
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+    return IsolationLevel.READ_COMMITTED
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from fluxio_django.frozen import (
     given_text,
 )
 from fluxio_django.idling import bounded_transaction, is_mariadb
+from fluxio_django.isolation import locked
 from fluxio_django.pieces import appending
 from fluxio_django.prepared import can_transact, execute, transact
 from fluxio_django.queues import place_facts, seconds_until_due
@@ -240,6 +241,10 @@ class RunQuerySet(TakenRunQuerySet[Instance]):
             return execute(connection, statement, [*fence, *values]) > 0
         self._append(claim.run_id, commit.rows)
         return execute(connection, statements.fence_head, fence) == 1
+
+    def keep(self, run_id: str) -> None:
+        """Let nobody else change a run until the transaction ends; waits for who does already."""
+        list(locked(self.filter(run_id=run_id)).order_by().values_list("pk"))
 
     def renew(self, claims: Sequence[Claim]) -> int:
         """Extend the leases of the claims that still hold, and say how many those are.

@@ -101,6 +101,9 @@ class _Unit(Generic[Result]):
     Only what comes before the work may be tried again, since a connection may have been lost while
     it was idle. A lost answer to COMMIT is looked up. What the work raised stands, even if Django
     fails to connect anew when it rolls back.
+
+    At a level of isolation at which a renewed lease would break it, the run's row is locked first:
+    renewals pass it over, and nobody can take the run. A conflict there is with the stage's reads.
     """
 
     def __init__(
@@ -112,14 +115,18 @@ class _Unit(Generic[Result]):
         self._done: tuple[Result, Commit] | None = None
         self._raised: BaseException | None = None
         self._committed = False
+        self._keeps_run = False
 
     def __call__(self) -> Result:
         alias = self._tables.alias
         enclosed = self._tables.connection.in_atomic_block  # by a TestCase, which never commits
         try:
-            with bounded_transaction(alias, self._claim.lease_seconds, durable=True):
+            seconds = self._claim.lease_seconds
+            with bounded_transaction(alias, seconds, of_stage=True) as self._keeps_run:
                 if not enclosed:
                     transaction.on_commit(self._note_commit, using=alias)
+                if self._keeps_run:
+                    self._tables.runs.keep(self._claim.run_id)
                 self._done = self._perform()
                 kept = self._commit(self._done[1])
                 if not kept:
@@ -185,7 +192,10 @@ class _Unit(Generic[Result]):
         if isinstance(error, IntegrityError):
             raise _StageFailed(error) from error
         connection = self._tables.connection
-        if connection.in_atomic_block or fault_of(error, connection) is not Fault.LOST:
+        fault = fault_of(error, connection)
+        if self._keeps_run and fault is Fault.CONFLICT:
+            raise _StageFailed(error) from error
+        if connection.in_atomic_block or fault is not Fault.LOST:
             raise store_error(self._tables.alias, error) from error
         connection.close()
         lost = Committing(self._tables, self._claim, commit)
