@@ -24,6 +24,17 @@ def locked(found: Found, *, skip_locked: bool = False) -> Found:
     return found.select_for_update(skip_locked=skip_locked, no_key=weaker)
 
 
+def commits_nothing(connection: BaseDatabaseWrapper) -> bool:
+    """Whether what is written here stays in a transaction that only the caller can commit.
+
+    That is so without autocommit, outside of `atomic()`, which says when it commits.
+    """
+    if connection.in_atomic_block:
+        return False
+    is_open = connection.connection is not None
+    return not (connection.autocommit if is_open else connection.settings_dict["AUTOCOMMIT"])
+
+
 @contextmanager
 def own_transaction(alias: str) -> Iterator[None]:
     """A transaction in which nobody but us asks anything; one of the caller goes on as it is."""

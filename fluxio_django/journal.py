@@ -10,12 +10,14 @@ from typing import Any, TypeVar, cast
 from django.db import transaction
 from django.db.models.signals import post_migrate
 
+from fluxio.errors import ConfigurationError
 from fluxio.program import Manifest
 from fluxio.runtime.loopless import in_loop
 from fluxio.store.base import Claim, Commit, Opening, OpenMode, Row, RunRecord
 from fluxio_django.claims import Admission, start_of
 from fluxio_django.commits import Committing, check_rows
 from fluxio_django.faults import surely
+from fluxio_django.isolation import commits_nothing
 from fluxio_django.tables import Tables, hop
 from fluxio_django.transactions import DjangoTransactions
 from fluxio_django.turns import Request, in_turn
@@ -100,7 +102,9 @@ class DjangoJournal:
 
     def open_blocking(self, opening: Opening) -> Claim:
         """Do as `open`."""
-        if opening.mode is not OpenMode.TAKE:
+        if opening.mode is OpenMode.TAKE:
+            self._refuse_uncommitted(opening)
+        else:
             self.check_and_note(opening)
         return surely(self._tables.alias, Admission(self._tables, opening))
 
@@ -136,11 +140,22 @@ class DjangoJournal:
         """Refuse a start row that is too large, and see to it that its version is recorded.
 
         Raises:
+            ConfigurationError: nothing would be committed here.
             ValueError: there is none.
             StoreError: it exceeds FLUXIO["MAX_PAYLOAD_BYTES"], or the database failed.
         """
+        self._refuse_uncommitted(opening)
         check_rows(opening.run_id, [start_of(opening)])
         self._note_version(opening)
+
+    def _refuse_uncommitted(self, opening: Opening) -> None:
+        if commits_nothing(self._tables.connection):
+            raise ConfigurationError(
+                f"Run {opening.run_id!r} cannot be recorded: database {self._tables.alias!r} has "
+                "autocommit switched off, so that its steps would count as recorded in a "
+                "transaction that can still be lost. Switch it on; or use atomic(), if they are "
+                "meant to go with a transaction of yours.",
+            )
 
     def _note_version(self, opening: Opening) -> None:
         alias, versions = self._tables.alias, self._tables.versions

@@ -101,6 +101,7 @@ def enqueue(tables: Tables, order: Order) -> RunHandle:
             policy refuses that.
         ForeignRunError: it belongs to another pipeline; nothing was changed.
         StoreError: the database failed, or the context is too large.
+        ConfigurationError: autocommit is off, outside of `atomic()`.
     """
     DjangoJournal(tables).check_and_note(order.opening)
     run_id, tickets = surely(tables.alias, partial(_enqueue, tables, order))

@@ -17,6 +17,7 @@ from fluxio.store.base import Claim, Commit
 from fluxio_django.commits import Committing, check_rows, refusal
 from fluxio_django.faults import Fault, fault_of, is_away, store_error, surely
 from fluxio_django.idling import bounded_transaction, longest_idling
+from fluxio_django.isolation import commits_nothing
 from fluxio_django.tables import Tables, hop
 
 Result = TypeVar("Result")
@@ -71,7 +72,7 @@ class DjangoTransactions:
 
     def _refuse_enclosing(self, what: str, stage: str) -> None:
         connection = self._tables.connection
-        if not connection.in_atomic_block and not connection.get_autocommit():
+        if commits_nothing(connection):
             raise TransactionRefusedError(
                 f"{what} is transactional, but database {self._tables.alias!r} has autocommit "
                 "switched off, so that its checkpoint would not be committed. Switch it on.",
