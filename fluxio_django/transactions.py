@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.db import Error, IntegrityError, connections, transaction
 
@@ -19,6 +18,10 @@ from fluxio_django.faults import Fault, fault_of, is_away, store_error, surely
 from fluxio_django.idling import bounded_transaction, longest_idling
 from fluxio_django.isolation import commits_nothing
 from fluxio_django.tables import Tables, hop
+from fluxio_django.verbs import writes
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 Result = TypeVar("Result")
 
@@ -26,12 +29,6 @@ logger = logging.getLogger("fluxio.transactions")
 _HOOK_FAILED = (
     "An on_commit function of a stage of run %s failed; the stage is recorded, and the run goes on."
 )
-
-_WRITING_VERBS = frozenset(
-    {"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "CREATE", "ALTER", "DROP"}
-)
-_VERB = re.compile(r"(?>[\s(]|/\*.*?\*/|--[^\n]*\n)*(\w+)", re.DOTALL)
-"""What a statement does: its first word behind brackets and comments."""
 
 
 class DjangoTransactions:
@@ -247,10 +244,9 @@ def _other_databases_unwritten(alias: str) -> Iterator[None]:
     """Refuse writes to databases whose transactions do not end together with the checkpoint."""
 
     def refuse(
-        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+        execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        verb = _VERB.match(sql)
-        if verb is not None and verb[1].upper() in _WRITING_VERBS:
+        if writes(_text_of(sql, context["connection"])):
             other = context["connection"].alias
             raise TransactionRefusedError(
                 f"A transactional stage wrote to database {other!r}, but its checkpoint commits in "
@@ -265,3 +261,14 @@ def _other_databases_unwritten(alias: str) -> Iterator[None]:
             if other != alias:
                 guards.enter_context(connections[other].execute_wrapper(refuse))
         yield
+
+
+def _text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """A statement as text; psycopg takes bytes as well, and what it has composed of pieces."""
+    match sql:
+        case str():
+            return sql
+        case bytes():
+            return sql.decode(errors="replace")
+        case _:
+            return str(sql.as_string(connection.connection))

@@ -17,6 +17,7 @@ from django.db import (
     transaction,
 )
 from django.test.utils import CaptureQueriesContext
+from psycopg.sql import SQL, Literal
 
 from fluxio.errors import (
     LeaseLostError,
@@ -240,6 +241,7 @@ def test_a_write_to_another_database_is_refused_with_the_remedy() -> None:
         "CREATE TABLE astray (id integer)",
         "ALTER TABLE auth_group ADD COLUMN astray integer",
         "(DROP TABLE auth_group)",
+        "WITH n(v) AS (SELECT 'astray') INSERT INTO auth_group (name) SELECT v FROM n",
     ],
 )
 def test_sql_of_ones_own_that_writes_to_another_database_is_refused_as_well(written: str) -> None:
@@ -255,6 +257,27 @@ def test_sql_of_ones_own_that_writes_to_another_database_is_refused_as_well(writ
     with pytest.raises(TransactionRefusedError, match="wrote to database 'default'"):
         journal.transactions.run_blocking(claim, Stage("postgres", then=write))
     assert recorded(journal) == 0
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.postgresql
+def test_statements_that_the_driver_takes_in_other_forms_are_told_apart_as_well() -> None:
+    journal = DjangoStore("default").journal()
+    claim = journal.open_blocking(opening("ledger"))
+    name = Literal("astray")
+    writing = SQL("INSERT INTO auth_group (name) VALUES ({})").format(name)
+    for written in (writing, b"INSERT INTO auth_group (name) VALUES ('astray')"):
+
+        def write(written: object = written) -> None:
+            with connections["postgres"].cursor() as cursor:
+                for reading in (SQL("SELECT {}").format(name), b"SELECT 'astray'"):
+                    cursor.execute(reading)
+                    assert cursor.fetchone() == ("astray",)
+                cursor.execute(written)
+
+        with pytest.raises(TransactionRefusedError, match="wrote to database 'postgres'"):
+            journal.transactions.run_blocking(claim, Stage("default", then=write))
+    assert Group.objects.using("postgres").count() == recorded(journal) == 0
 
 
 @pytest.fixture
