@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models
 
 from fluxio.codec import DEFAULT_CODEC
-from fluxio.errors import ConfigurationError, CorruptCheckpointError
+from fluxio.errors import ConfigurationError, CorruptCheckpointError, StoreError
 from fluxio.store.base import Row
 from fluxio.store.payload import ForgottenBody, reseal_row, unsealed_text
 from fluxio.store.vault import lock_row
@@ -26,7 +26,7 @@ from fluxio_django.faults import surely
 from fluxio_django.isolation import own_transaction
 from fluxio_django.records import ROW_FIELDS, row_of, storable
 from fluxio_django.references import FORGOTTEN_NAME, STORED_NAME
-from fluxio_django.retention import delete_runs, lock_runs
+from fluxio_django.retention import delete_runs, lock_runs, what_points_to_it
 from fluxio_django.statements import error_type_of
 from fluxio_django.subjects import type_of
 from fluxio_django.tables import Tables
@@ -125,7 +125,8 @@ class Forgetting:
 class Forgot:
     """What became of one trace: how many rows were masked, that a link was cut, or all deleted.
 
-    All are nothing where the run was open or locked, gone, or damaged; `problem` says which.
+    All are nothing where the run was open or locked, gone, damaged, or needed by another table;
+    `problem` says which.
     """
 
     trace: Trace
@@ -175,6 +176,10 @@ def forget(
             done = surely(tables.alias, partial(_forget, tables, target, trace, wish))
         except CorruptCheckpointError as problem:
             done = Forgot(trace=trace, problem=str(problem))
+        except StoreError as problem:
+            if (reason := what_points_to_it(problem)) is None:
+                raise
+            done = Forgot(trace=trace, problem=f"{reason} Delete what points to it, or mask it.")
         if done.masked or done.deleted or done.cut:
             logger.info(
                 "%s had %s forgotten in run %s (%s): %s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +11,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
-from django.db.models import Count, Exists, F, OuterRef, Q, Sum
+from django.db import IntegrityError, connections, models, router
+from django.db.models import Count, Exists, F, OuterRef, ProtectedError, Q, RestrictedError, Sum
 
+from fluxio.errors import StoreError
 from fluxio.types import RunStatus
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.conf import EVERY_PIPELINE, settings
@@ -22,6 +24,8 @@ from fluxio_django.tables import Tables
 
 if TYPE_CHECKING:
     from fluxio_django.querysets import RunQuerySet
+
+logger = logging.getLogger("fluxio.retention")
 
 ROWS_AT_ONCE = 5_000
 """How many rows of logs one transaction deletes, about."""
@@ -58,21 +62,32 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
-    """What has been deleted so far."""
+    """What has been deleted so far.
+
+    `kept` are runs that are old enough and stay, since something in the project's own tables points
+    to them and forbids that they go.
+    """
 
     runs: int = 0
     rows: int = 0
+    kept: int = 0
 
     def __add__(self, other: Pruned) -> Pruned:
-        return replace(self, runs=self.runs + other.runs, rows=self.rows + other.rows)
+        return replace(
+            self,
+            runs=self.runs + other.runs,
+            rows=self.rows + other.rows,
+            kept=self.kept + other.kept,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """What one transaction deleted, and the newest run it looked at (created, primary key)."""
+class _Chosen:
+    """A run that is to go, as it was found."""
 
-    pruned: Pruned
-    last: tuple[datetime, int] | None
+    pk: int
+    head: int
+    created_at: datetime
 
 
 def shelves() -> list[Shelf]:
@@ -115,15 +130,17 @@ def prune(tables: Tables, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Pruned]:
     It may be stopped after any batch, and any number of processes may do it at once. Open runs and
     runs that are claimed meanwhile are left alone, and so is the source of a fork that is open.
     Forks that have ended lose the link to a source that goes, and nothing else.
+
+    What a project's own models point with to a run becomes what their `on_delete` says; a run that
+    this protects stays.
     """
     for shelf in shelves():
-        last: tuple[datetime, int] | None = None
-        while True:
-            batch = surely(tables.alias, partial(_prune, tables, shelf, last, rows_at_once))
-            if batch.last is None:
-                break
-            last = batch.last
-            yield batch.pruned
+        last: _Chosen | None = None
+        while chosen := surely(tables.alias, partial(_choose, tables, shelf, last, rows_at_once)):
+            last = chosen[-1]
+            yield _prune(tables, shelf, [run.pk for run in chosen])
+        if kept := surely(tables.alias, partial(_protected, tables, shelf)):
+            yield Pruned(kept=kept)
     surely(tables.alias, partial(_drop_orphans, tables))
 
 
@@ -141,10 +158,15 @@ class Gardener:
         """Delete one batch, unless it is time to rest."""
         if self._clock() < self._rests_until.get(tables.alias, -math.inf):
             return Pruned()
-        for batch in prune(tables):
-            if batch.runs:
-                return batch
-        self._rests_until[tables.alias] = self._clock() + _SECONDS_OF_REST
+        rests_from_now = True
+        try:
+            for batch in prune(tables):
+                if batch.runs:
+                    rests_from_now = False
+                    return batch
+        finally:  # after a failure as well: it would fail again at once
+            if rests_from_now:
+                self._rests_until[tables.alias] = self._clock() + _SECONDS_OF_REST
         return Pruned()
 
 
@@ -153,42 +175,106 @@ gardener = Gardener()
 
 
 def _ripe(tables: Tables, shelf: Shelf) -> RunQuerySet[Any]:
+    """The runs of a shelf that are old enough, and that nothing protects."""
+    old, protected = _old(tables, shelf), _is_protected(tables)
+    return old if protected is None else old.exclude(protected)
+
+
+def _old(tables: Tables, shelf: Shelf) -> RunQuerySet[Any]:
     """The runs of a shelf that are old enough; the creation time is what an index knows."""
     limit = DatabaseTime(-shelf.age.total_seconds())
     forks = tables.runs.filter(parent=OuterRef("run_id"), status__in=_OPEN)
-    ripe = tables.runs.filter(
+    old = tables.runs.filter(
         ~Exists(forks.order_by()),
         status=shelf.status,
         created_at__lt=limit,
         finished_at__lt=limit,
     )
     if shelf.pipeline is not None:
-        return ripe.filter(pipeline=shelf.pipeline)
-    return ripe.exclude(pipeline__in=shelf.except_pipelines) if shelf.except_pipelines else ripe
+        return old.filter(pipeline=shelf.pipeline)
+    return old.exclude(pipeline__in=shelf.except_pipelines) if shelf.except_pipelines else old
 
 
-def _prune(
-    tables: Tables, shelf: Shelf, after: tuple[datetime, int] | None, rows_at_once: int
-) -> _Batch:
+def _is_protected(tables: Tables) -> Q | None:
+    """Whether something points to a run with PROTECT; None where nothing can."""
+    protected: Q | None = None
+    for pointer in _pointers(tables):
+        if pointer.on_delete is models.PROTECT and pointer.model is tables.models[0]:
+            key: Any = pointer.field
+            there = pointer.related_model._base_manager.using(tables.alias)
+            target = OuterRef(key.target_field.attname)
+            found = Q(Exists(there.filter(**{key.attname: target})))
+            protected = found if protected is None else protected | found
+    return protected
+
+
+def _pointers(tables: Tables) -> list[models.ManyToOneRel]:
+    """The relations by which models of the project point to runs or to rows of their logs.
+
+    None where a router keeps one of those models out of this database: Django's own `delete` would
+    look for it here.
+    """
+    run, row = tables.models
+    found = [
+        relation
+        for model in (run, row)
+        for relation in model._meta.get_fields(include_hidden=True)
+        if isinstance(relation, models.ManyToOneRel) and relation.related_model is not row
+    ]
+    beside = (router.allow_migrate_model(tables.alias, each.related_model) for each in found)
+    return found if all(beside) else []
+
+
+def _choose(
+    tables: Tables, shelf: Shelf, after: _Chosen | None, rows_at_once: int
+) -> list[_Chosen]:
+    """The oldest runs that may go, as many as a transaction should delete."""
     ripe = _ripe(tables, shelf)
     if after is not None:
         # Not to meet again and again what was passed over.
-        created, key = after
-        ripe = ripe.filter(Q(created_at__gt=created) | Q(created_at=created, pk__gt=key))
+        newer = Q(created_at__gt=after.created_at)
+        ripe = ripe.filter(newer | Q(created_at=after.created_at, pk__gt=after.pk))
     oldest = ripe.order_by("created_at", "pk")
+    chosen: list[_Chosen] = []
+    rows = 0
+    for facts in oldest.values_list("pk", "head", "created_at")[:_RUNS_AT_ONCE]:
+        run = _Chosen(*facts)
+        if chosen and rows + run.head >= rows_at_once:
+            break
+        chosen.append(run)
+        rows += run.head + 1
+    return chosen
+
+
+def _prune(tables: Tables, shelf: Shelf, keys: list[int]) -> Pruned:
+    """Delete runs in one transaction; where one of them must stay, halve by halve all others."""
+    try:
+        return surely(tables.alias, partial(_delete_ripe, tables, shelf, keys))
+    except StoreError as problem:
+        if (reason := what_points_to_it(problem)) is None:
+            raise
+    if len(keys) > 1:
+        half = len(keys) // 2
+        return _prune(tables, shelf, keys[:half]) + _prune(tables, shelf, keys[half:])
+    for run_id in tables.runs.filter(pk__in=keys).values_list("run_id", flat=True):
+        logger.warning("Run %r is old enough to go and stays: %s", run_id, reason)
+    return Pruned(kept=1)
+
+
+def _delete_ripe(tables: Tables, shelf: Shelf, keys: list[int]) -> Pruned:
     with own_transaction(tables.alias):
-        found = list(oldest.values_list("pk", "head", "created_at")[:_RUNS_AT_ONCE])
-        chosen: list[tuple[int, int, datetime]] = []
-        rows = 0
-        for run in found:
-            if chosen and rows + run[1] >= rows_at_once:
-                break
-            chosen.append(run)
-            rows += run[1] + 1
-        if not chosen:
-            return _Batch(Pruned(), None)
-        keys = lock_runs(tables, _ripe(tables, shelf), [key for key, _, _ in chosen])
-        return _Batch(delete_runs(tables, keys), (chosen[-1][2], chosen[-1][0]))
+        return delete_runs(tables, lock_runs(tables, _ripe(tables, shelf), keys))
+
+
+def _protected(tables: Tables, shelf: Shelf) -> int:
+    """How many runs of a shelf would go if nothing protected them; it is logged."""
+    if (protected := _is_protected(tables)) is None:
+        return 0
+    kept = _old(tables, shelf).filter(protected).count()
+    if kept:
+        told = "Runs that are old enough to go and stay, since other models protect them: %d."
+        logger.info(told, kept)
+    return kept
 
 
 def _drop_orphans(tables: Tables) -> None:
@@ -216,13 +302,29 @@ def lock_runs(tables: Tables, wanted: RunQuerySet[Any], keys: list[int]) -> list
 
 
 def delete_runs(tables: Tables, keys: list[int]) -> Pruned:
-    """Delete runs that are locked, with all that belongs to them; forks of theirs stay."""
+    """Delete runs that are locked, with all that belongs to them; forks of theirs stay.
+
+    Raises:
+        IntegrityError: something else points to one of them, and forbids it; nothing is deleted.
+    """
     if not keys:
         return Pruned()
-    alias = tables.alias
-    ids = list(tables.runs.filter(pk__in=keys).values_list("run_id", flat=True))
+    alias, (run, row) = tables.alias, tables.models
+    chosen = tables.runs.filter(pk__in=keys)
+    ids = list(chosen.values_list("run_id", flat=True))
     tables.runs.filter(parent__in=ids).update(parent="", parent_sequence=None)
     tables.keys.filter(run_id__in=ids)._raw_delete(alias)
+    if _pointers(tables):
+        _, counts = chosen.delete()
+        return Pruned(runs=counts.get(run._meta.label, 0), rows=counts.get(row._meta.label, 0))
     rows = tables.rows.filter(run__in=keys)._raw_delete(alias)
-    runs = tables.runs.filter(pk__in=keys)._raw_delete(alias)
+    runs = chosen._raw_delete(alias)
     return Pruned(runs=int(runs), rows=int(rows))
+
+
+def what_points_to_it(problem: StoreError) -> str | None:
+    """Why a run cannot be deleted, where something points to it; None after any other error."""
+    cause = problem.__cause__
+    if isinstance(cause, ProtectedError | RestrictedError):
+        return str(cause.args[0])
+    return str(cause).partition("\n")[0] if isinstance(cause, IntegrityError) else None

@@ -301,7 +301,7 @@ def test_the_command_says_what_it_would_do_and_does_it(
     assert len(left(database)) == 4
     assert "Deleted 3 runs with 9 rows." in shell("fluxio_prune")
     assert left(database) == ["young"]
-    assert shell.json("fluxio_prune") == {"dry_run": False, "runs": 0, "rows": 0}
+    assert shell.json("fluxio_prune") == {"dry_run": False, "runs": 0, "rows": 0, "kept": 0}
 
 
 def test_progress_is_told_while_it_takes_long(

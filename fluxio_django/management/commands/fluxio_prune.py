@@ -50,9 +50,12 @@ class Command(FluxioCommand):
             return
         done = self._prune(_total(waiting), quiet=options["json"])
         if options["json"]:
-            self.terminal.json({"dry_run": False, "runs": done.runs, "rows": done.rows})
-        else:
-            self.terminal.line(f"Deleted {_amount(done)}.")
+            facts = {"dry_run": False, "runs": done.runs, "rows": done.rows, "kept": done.kept}
+            self.terminal.json(facts)
+            return
+        self.terminal.line(f"Deleted {_amount(done)}.")
+        if done.kept:
+            self.terminal.line(f"Kept, since other tables need them: {done.kept:,}.")
 
     def _tell(self, waiting: Sequence[Due], options: Options) -> None:
         total = _total(waiting)
