@@ -129,7 +129,7 @@ class Admission:
         claim = runs.take if takes else runs.restart
         take = partial(claim, seen, self._opening, token, owner_is_dead=owner_is_dead)
         limits = limits_of(self._opening.pipeline)
-        waits = takes and seen.record.status is RunStatus.QUEUED and limits.gated
+        waits = takes and limits.gated and self._has_no_place(seen, limits)
         asked = monotonic()
         taken = self._through_gate(limits, take) if waits else take()
         self._unanswered = None
@@ -139,6 +139,12 @@ class Admission:
         if monotonic() - asked >= self._opening.lease_seconds and not self._is_held(token):
             return None
         return replace(self._claim(taken.record, previous), rows=taken.rows)
+
+    def _has_no_place(self, seen: SeenRun, limits: Limits) -> bool:
+        """Whether a run is not among those that are counted against its pipeline's limits."""
+        if seen.record.status is RunStatus.RUNNING and limits.concurrency is not None:
+            return self._tables.runs.has_no_place(seen.record.run_id)
+        return seen.record.status is RunStatus.QUEUED
 
     def _through_gate(self, limits: Limits, take: Callable[[], Taken | None]) -> Taken | None:
         """Take a queued run of a pipeline with limits, while no other one can be taken.

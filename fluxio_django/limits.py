@@ -29,7 +29,8 @@ class Limits:
     """What the database holds the queued runs of one pipeline to, over all workers.
 
     `concurrency` is how many may be executed at once; a run that is invoked directly counts, but
-    does not wait. `rate` is how often one may start, "10/s", "10/m", "10/h" or "10/d", evenly
+    does not wait, and so does one whose worker is gone until it is found that no worker at hand can
+    go on with it. `rate` is how often one may start, "10/s", "10/m", "10/h" or "10/d", evenly
     spread: "10/m" lets one start every six seconds. Of runs that wait, those with the highest
     `priority` (-1000 to 1000) come first. While a run is open, no other one is enqueued with the
     same values for the keys in `deduplicate_by`.

@@ -49,9 +49,10 @@ class Run(models.Model):
 
     A queued run may be claimed from `available_at` on, those of a higher `priority` first. The
     sweep hands it to a dispatcher when `due_at` has passed, and has done so `dispatches` times.
-    `held_back` says why a worker that got it left it where it was. `cancel_requested_at` is set
-    when somebody wants a running run to end, which it notices a little later. The `progress_`
-    fields are what a stage said last; they are worth nothing once they are older than `updated_at`.
+    `held_back` says why a worker that got it left it where it was, which may be one whose own
+    worker is gone. `cancel_requested_at` is set when somebody wants a running run to end, which it
+    notices a little later. The `progress_` fields are what a stage said last; they are worth
+    nothing once they are older than `updated_at`.
     """
 
     run_id = ExactCharField(_("run id"), max_length=128, unique=True)

@@ -106,25 +106,20 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         return {run_id: reason for run_id, token, reason in found if tokens.get(run_id) == token}
 
     def hold_back(self, run_id: str, reason: str) -> None:
-        """Say why a worker that got a queued run left it where it was."""
-        waiting = self.filter(run_id=run_id, status=RunStatus.QUEUED.value)
+        """Say why a worker that got a run which nobody executes left it where it was."""
+        waiting = self.filter(WAITING, run_id=run_id)
         reason = storable(reason)[:500]
         waiting.exclude(held_back=reason).update(held_back=reason)
 
     def hold_at_gate(self, run_id: str, reason: str) -> None:
-        """Have a queued run wait until its pipeline is below its limits; see `at_gate`."""
-        waiting = self.filter(run_id=run_id, status=RunStatus.QUEUED.value)
+        """Have a run wait until its pipeline is below its limits; see `at_gate`."""
+        waiting = self.filter(WAITING, run_id=run_id)
         told = storable(AT_GATE + reason)[:500]
         waiting.update(held_back=told, due_at=DatabaseTime(SECONDS_AT_GATE))
 
     def at_gate(self, pipeline: str, limit: int) -> list[Ticket]:
         """Tickets for runs that wait for their pipeline's limits, in the order of their turns."""
-        waiting = self.filter(
-            AVAILABLE,
-            pipeline=pipeline,
-            status=RunStatus.QUEUED.value,
-            held_back__startswith=AT_GATE,
-        )
+        waiting = self.filter(AVAILABLE, WAITING, pipeline=pipeline, held_back__startswith=AT_GATE)
         return _tickets(waiting.exclude(self._in_paused_queue).order_by(*_TURNS)[:limit])
 
     @property
@@ -146,7 +141,9 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
     @property
     def _beside_lapsed(self) -> Exists:
         everything = self.model._default_manager.using(self.db)
-        lapsed = everything.filter(LAPSED, status=RunStatus.RUNNING.value, queue=OuterRef("queue"))
+        lapsed = everything.filter(
+            LAPSED, status=RunStatus.RUNNING.value, queue=OuterRef("queue"), held_back=""
+        )
         return Exists(lapsed)
 
     def is_open(self, run_id: str) -> bool:
@@ -155,8 +152,16 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         return self.filter(run_id=run_id).exclude(status__in=ended).exists()
 
     def executed(self, pipeline: str) -> int:
-        """How many runs of a pipeline are being executed, by workers alive or gone."""
-        return self.filter(pipeline=pipeline, status=RunStatus.RUNNING.value).count()
+        """How many runs of a pipeline are being executed, by workers alive or gone.
+
+        One whose worker is gone, and that another worker had to leave, is executed by nobody.
+        """
+        running = self.filter(pipeline=pipeline, status=RunStatus.RUNNING.value)
+        return running.exclude(LAPSED, ~Q(held_back="")).count()
+
+    def has_no_place(self, run_id: str) -> bool:
+        """Whether a run is one that `executed` does not count though it is running."""
+        return self.lapsed().filter(~Q(held_back=""), run_id=run_id).exists()
 
     def due(self) -> Self:
         """Queued runs that are available and whose last message, if any, seems to be lost."""
@@ -209,12 +214,22 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
     def lapsed_in(self, queue: str, max_takeovers: int, *, limit: int) -> list[tuple[str, int]]:
         """Ids and tokens of lapsed runs of a queue that may be tried once more, longest first."""
         waiting = self.lapsed().filter(
-            queue=queue, takeovers__lt=max_takeovers, cancel_requested_at=None
+            queue=queue, takeovers__lt=max_takeovers, cancel_requested_at=None, held_back=""
         )
         return list(waiting.order_by("lease_expires_at").values_list("run_id", "token")[:limit])
 
     def abandoned(self, max_takeovers: int) -> Self:
-        """Lapsed runs that may be tried once more, and of which no worker has been told lately."""
+        """Lapsed runs that may be tried once more, and of which no worker has been told lately.
+
+        Those that a worker had to leave come with `left` instead.
+        """
+        return self._untold(max_takeovers).filter(held_back="")
+
+    def left(self, max_takeovers: int) -> Self:
+        """As `abandoned`, of the runs that a worker had to leave; another one may be able to."""
+        return self._untold(max_takeovers).exclude(held_back="")
+
+    def _untold(self, max_takeovers: int) -> Self:
         untold = Q(due_at__isnull=True) | DUE
         return self.lapsed().filter(untold, takeovers__lt=max_takeovers)
 
@@ -238,7 +253,7 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         figures = {
             "queued": Count("pk", filter=queued),
             "running": Count("pk", filter=Q(status=RunStatus.RUNNING.value)),
-            "held_back": Count("pk", filter=queued & ~Q(held_back="")),
+            "held_back": Count("pk", filter=WAITING & ~Q(held_back="")),
             "oldest": Min("available_at", filter=queued),
         }
         open_runs = self.filter(status__in=[RunStatus.QUEUED.value, RunStatus.RUNNING.value])
@@ -284,6 +299,10 @@ def _tickets(runs: models.QuerySet[Any]) -> list[Ticket]:
 
 # A run that is running without a lease was put there by hand; nobody executes it either.
 LAPSED = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lte=DatabaseTime())
+
+
+WAITING = Q(status=RunStatus.QUEUED.value) | (LAPSED & Q(status=RunStatus.RUNNING.value))
+"""What nobody executes, and a worker may take."""
 
 
 def first_grace() -> float:

@@ -65,11 +65,13 @@ def sweep(using: str | None = None) -> Swept:
     """
     tables = Tables(using)
     cancelled = surely(tables.alias, tables.runs.cancel_lapsed)
+    maximum = settings().max_takeovers
     return Swept(
         cancelled=cancelled,
         buried=len(bury(using)),
-        taken_over=hand_over(tables, tables.runs.abandoned(settings().max_takeovers)),
-        dispatched=hand_over(tables) + sum(wake(tables, name) for name in gated_pipelines()),
+        taken_over=hand_over(tables, tables.runs.abandoned(maximum)),
+        dispatched=sum(hand_over(tables, due) for due in (tables.runs.left(maximum), None))
+        + sum(wake(tables, name) for name in gated_pipelines()),
         pruned=_tended(tables),
     )
 

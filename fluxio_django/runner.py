@@ -41,7 +41,7 @@ class Executed(StrEnum):
     NOTHING = "nothing to do"
     """The run has ended, or somebody else executes it: the ticket was a duplicate."""
     HELD_BACK = "held back"
-    """The run stays queued; its row says why."""
+    """The run stays as it was; its row says why."""
     BURIED = "given up"
     """The run had lost too many workers."""
 
@@ -118,7 +118,7 @@ def _lapsed_in(tables: Tables, queue: str) -> str:
 
 def _drive(tables: Tables, standing: Standing) -> Executed:
     executed = _driven(tables, standing)
-    if standing.seen.record.status is RunStatus.QUEUED:
+    if standing.seen.record.status is RunStatus.QUEUED or executed is Executed.HELD_BACK:
         # Somebody may have been held back for this one, or the next one's time has come.
         recovery.wake(tables, standing.seen.record.pipeline)
     return executed

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 from fluxio.errors import ConfigurationError, RunIDInUseError
 from fluxio.testing.conformance.samples import opening
 from fluxio.types import RunStatus
-from fluxio_django import DjangoStore, Limits, recovery
+from fluxio_django import DjangoStore, Limits, recovery, services
 from fluxio_django.dispatch import delivery
 from fluxio_django.limits import AtLimitError
 from fluxio_django.models import Gate, Run
@@ -133,6 +133,56 @@ def test_a_takeover_passes_no_gate_since_its_run_is_counted(post: Postbox, eager
         lapsed = {"status": "running", "owner": "gone", "lease_expires_at": LONG_AGO}
         Run.objects.using(eager).update(**lapsed)
         assert execute("one") is Executed.DONE
+
+
+def lapse(alias: str, run_id: str, **facts: Any) -> None:
+    """Let the worker of a run be gone."""
+    gone = {"status": "running", "owner": "gone", "lease_expires_at": LONG_AGO, "due_at": None}
+    Run.objects.using(alias).filter(run_id=run_id).update(**gone, **facts)
+
+
+def test_a_lapsed_run_that_nobody_here_can_execute_holds_no_place_and_says_why(
+    post: Postbox, eager: str
+) -> None:
+    with limited(concurrency=1) as pipeline:
+        pipeline.enqueue_sync({"order": 1}, "old")
+        lapse(eager, "old", version="of yesterday")
+        assert recovery.sweep(eager).taken_over == 1
+        pipeline.enqueue_sync({"order": 2}, "new")
+        Tables(eager).runs.hold_at_gate("new", "1 of 1")
+        post.taken()
+        assert execute("old") is Executed.HELD_BACK
+        assert post.taken() == ["new"], "its place is free"
+        held = Run.objects.using(eager).get(run_id="old")
+        assert held.status == RunStatus.RUNNING
+        assert "the run needs version of yesterday" in held.held_back
+        assert services.queues()[0].held_back == 2
+        assert execute("new") is Executed.DONE
+        Run.objects.using(eager).filter(run_id="old").update(due_at=LONG_AGO)
+        swept = recovery.sweep(eager)
+        assert (swept.taken_over, swept.dispatched) == (0, 1), "a worker may know it by now"
+        Run.objects.using(eager).filter(run_id="old").update(version=pipeline.version)
+        assert execute("old") is Executed.DONE
+    held.refresh_from_db()
+    assert (held.status, held.held_back) == (RunStatus.SUCCEEDED, "")
+
+
+def test_a_lapsed_run_that_gave_up_its_place_waits_for_another_one(
+    post: Postbox, eager: str
+) -> None:
+    with limited(concurrency=1) as pipeline:
+        pipeline.enqueue_sync({"order": 1}, "old")
+        lapse(eager, "old", version="of yesterday")
+        assert execute("old") is Executed.HELD_BACK
+        Run.objects.using(eager).filter(run_id="old").update(version=pipeline.version)
+        execute_directly(eager, "elsewhere")
+        assert execute("old") is Executed.HELD_BACK
+        assert "1 of 1 runs" in Run.objects.using(eager).get(run_id="old").held_back
+        post.taken()
+        Run.objects.using(eager).filter(run_id="elsewhere").update(status="succeeded")
+        recovery.sweep(eager)
+        assert post.taken() == ["old"]
+        assert execute("old") is Executed.DONE
 
 
 def test_runs_start_no_more_often_than_the_rate_allows(post: Postbox, eager: str) -> None:
