@@ -68,20 +68,16 @@ class Patient:
 
     def resume(self) -> str:
         """Try to go on; the type of what was raised, or what ran in spite of the damage."""
-        before = self.stages()
+        before = Path(self.run.effects).stat().st_size
         try:
             self.run.execute(Verb.RESUME)
         except Exception as problem:
             answer = type(problem).__name__
         else:
             answer = "it went on"
-        ran = self.stages() - before
+        noted = read_effects(self.run.effects, after=before)
+        ran = sum(effect.kind is EffectKind.STARTED for effect in noted)
         return f"{answer}, and {ran} stages ran" if ran else answer
-
-    def stages(self) -> int:
-        """How many stages have begun."""
-        noted = read_effects(self.run.effects)
-        return sum(effect.kind is EffectKind.STARTED for effect in noted)
 
     def violations(self) -> list[str]:
         """The rules that fluxio_verify says are broken."""

@@ -60,12 +60,13 @@ EFFECTS = EffectLog()
 """The log of this process; written nowhere until `write_to` was called."""
 
 
-def read_effects(path: str | Path) -> list[Effect]:
-    """Every effect in a log, in order."""
+def read_effects(path: str | Path, *, after: int = 0) -> list[Effect]:
+    """The effects in a log, in order; those after so many bytes of it."""
     if not Path(path).exists():
         return []
-    lines = Path(path).read_text().splitlines()
-    found = [json.loads(line) for line in lines]
+    with Path(path).open("rb") as log:
+        log.seek(after)
+        found = [json.loads(line) for line in log]
     return [Effect(**{**facts, "kind": EffectKind(facts["kind"])}) for facts in found]
 
 
