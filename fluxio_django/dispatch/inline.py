@@ -110,13 +110,22 @@ class InlineDispatcher:
 
     def _serve(self) -> None:
         while (task := self._next()) is not None:
+            work, run_id = task
+            is_alive = False
             try:
-                _guarded(*task)
+                _guarded(partial(_and_disconnect, work), run_id, against=BaseException)
+                is_alive = True
             finally:
-                connections.close_all()
-                with self._changed:
-                    self._busy -= 1
-                    self._changed.notify_all()
+                self._done(is_alive=is_alive)
+
+    def _done(self, *, is_alive: bool) -> None:
+        """Count work as done, and its thread as gone where it dies of it: another one follows."""
+        with self._changed:
+            self._busy -= 1
+            if not is_alive:
+                self._threads -= 1
+                self._see_to_threads()
+            self._changed.notify_all()
 
     def _next(self) -> tuple[Work, str] | None:
         """The next thing to do, None when this thread may end."""
@@ -158,11 +167,23 @@ def work_after_commit(work: Work, run_id: str, *, using: str) -> None:
     transaction.on_commit(partial(perform, work, run_id), using=using)
 
 
-def _guarded(work: Work, run_id: str) -> None:
+def _guarded(work: Work, run_id: str, against: type[BaseException] = Exception) -> None:
+    """Do work whose failure is logged.
+
+    What ends a process, `SystemExit` for instance, is the caller's own affair; a thread that lives
+    on guards itself `against` that as well.
+    """
     try:
         work()
-    except Exception:  # whatever a stage raised stands in the run's row already
+    except against:  # whatever a stage raised stands in the run's row already
         logger.exception("Run %s failed.", run_id)
+
+
+def _and_disconnect(work: Work) -> None:
+    try:
+        work()
+    finally:
+        connections.close_all()
 
 
 _ending: set[int] = set()

@@ -1,5 +1,7 @@
 """The threads of this process: bounded, in order, drained at the end of the process."""
 
+import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -7,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connections
 
+from fluxio_django.dispatch import inline
 from fluxio_django.dispatch.inline import InlineDispatcher, TooMuchWaitingError
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +68,67 @@ def test_work_that_fails_takes_no_thread_with_it(caplog: pytest.LogCaptureFixtur
     dispatcher.drain()
     assert done == ["next"]
     assert "Run broken failed." in caplog.text
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_work_that_wants_to_end_everything_ends_nothing_but_itself(
+    ending: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher, done = InlineDispatcher(threads=1), threading.Event()
+
+    def work() -> None:
+        raise ending("enough")
+
+    dispatcher.perform(work, "quitter")
+    dispatcher.perform(done.set, "next")
+    assert done.wait(SECONDS)
+    dispatcher.drain()
+    assert "Run quitter failed." in caplog.text
+
+
+class NoLog(logging.Handler):
+    """A log whose disk is full."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise SystemExit(record.getMessage())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_makes_room_for_another_one() -> None:
+    dispatcher, done, no_log = InlineDispatcher(threads=1), threading.Event(), NoLog()
+    died: list[threading.Thread] = []
+
+    def work() -> None:
+        died.append(threading.current_thread())
+        raise ValueError
+
+    inline.logger.addHandler(no_log)
+    try:
+        dispatcher.perform(work, "broken")
+        dispatcher.perform(done.set, "next")
+        assert done.wait(SECONDS)
+        dispatcher.drain()
+        died[0].join(SECONDS)
+    finally:
+        inline.logger.removeHandler(no_log)
+
+
+def test_connections_that_cannot_be_closed_take_no_thread_with_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher, done = InlineDispatcher(threads=1), threading.Event()
+    unclosed = iter([OSError("the server is gone")])
+
+    def close_all() -> None:
+        for problem in unclosed:
+            raise problem
+
+    monkeypatch.setattr(connections, "close_all", close_all)
+    dispatcher.perform(lambda: None, "first")
+    dispatcher.perform(done.set, "next")
+    assert done.wait(SECONDS)
+    dispatcher.drain()
+    assert "the server is gone" in caplog.text
 
 
 def test_work_that_is_put_off_waits_in_no_thread_of_its_own_and_comes_in_order() -> None:
