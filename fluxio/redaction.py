@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from enum import Enum
+from functools import cached_property, lru_cache
+from types import NoneType
+from typing import Any, Final
 
+from fluxio.codec.fields import Form, automatic_form
+from fluxio.codec.registry import current_types
 from fluxio.codec.secret import Secret
 from fluxio.patterns import DEFAULT_PATTERNS
 
@@ -25,6 +30,8 @@ _SHORTEST_KNOWN = 4
 _LONGEST_INT = 2048
 _MOST_NODES = 100_000
 _DEEPEST = 200
+_ATOMS: Final = frozenset({str, int, float, bool, bytes, NoneType, Secret})
+_COLLECTIONS: Final = (list, tuple, set, frozenset, deque)
 
 
 @dataclass(frozen=True)
@@ -87,65 +94,124 @@ class Redaction:
         return Secret(value) if self.hides(key) else self._value(value, depth)
 
     def _value(self, value: Any, depth: int) -> Any:
-        if depth > _DEEPEST:
+        kind = type(value)
+        if kind in _ATOMS or depth > _DEEPEST:
             return value
-        if type(value) is dict:
-            changed = {key: self._under(key, item, depth + 1) for key, item in value.items()}
-            return changed if _differ(changed.values(), value.values()) else value
-        if type(value) is list or type(value) is tuple:
-            items = [self._value(item, depth + 1) for item in value]
-            return type(value)(items) if _differ(items, value) else value
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return self._record(value, depth)
-        return value
+        try:
+            if issubclass(kind, Mapping):
+                return self._mapping(value, depth)
+            fields = fields_of(value)
+            if fields is not None:
+                return self._record(value, fields, depth)
+            return self._collection(value, depth)
+        except Exception:  # noqa: BLE001 - these are user objects; what one holds is then unknown
+            return Secret(value)
 
-    def _record(self, value: Any, depth: int) -> Any:
-        names = [field.name for field in dataclasses.fields(value)]
-        before = [getattr(value, name, None) for name in names]
-        after = [
-            self._under(name, item, depth + 1) for name, item in zip(names, before, strict=True)
-        ]
-        if not _differ(after, before):
+    # Loops rather than comprehensions, which cost a frame of a deep value's stack each.
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
+        shown: dict[Any, Any] = {}
+        same = True
+        for key, item in value.items():
+            name, after = self._value(key, depth + 1), self._under(key, item, depth + 1)
+            same = same and name is key and after is item
+            shown[name] = after
+        return value if same else shown
+
+    def _collection(self, value: Any, depth: int) -> Any:
+        plain = next((kind for kind in _COLLECTIONS if issubclass(type(value), kind)), None)
+        if plain is None:
+            return value
+        shown: list[Any] = []
+        same = True
+        for item in value:
+            after = self._value(item, depth + 1)
+            same = same and after is item
+            shown.append(after)
+        return value if same else plain(shown)
+
+    def _record(self, value: Any, fields: Mapping[str, Any], depth: int) -> Any:
+        shown: dict[str, Any] = {}
+        same = True
+        for name, item in fields.items():
+            after = self._under(name, item, depth + 1)
+            same = same and after is item
+            shown[name] = after
+        if same:
             return value
         # Not by its constructor, which may refuse what is no longer of the field's type.
-        shown = object.__new__(type(value))
-        for name, item in zip(names, after, strict=True):
-            object.__setattr__(shown, name, item)
-        return shown
+        form = _form(value)
+        return Secret(value) if form is None else form.decode(shown)
 
     def _secrets(self, values: Mapping[str, Any]) -> Iterator[str]:
         """The texts that are hidden somewhere in values."""
         left = _MOST_NODES
-        waiting: list[tuple[Any, bool]] = [(self.items(values), False)]
+        waiting: list[tuple[Any, bool]] = [(values, False)]
         while waiting and left:
             left -= 1
             value, hidden = waiting.pop()
-            match value:
-                case Secret():
-                    waiting.append((value.reveal(), True))
-                case str() if hidden:
-                    yield value
-                case int() if hidden and not isinstance(value, bool):
-                    # Longer ones have no decimal form that could stand in a text.
-                    if value.bit_length() <= _LONGEST_INT:
-                        yield str(value)
-                case Mapping():
-                    waiting.extend((item, hidden) for item in value.values())
-                case list() | tuple() | set() | frozenset():
-                    waiting.extend((item, hidden) for item in value)
-                case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                    fields = dataclasses.fields(value)
-                    waiting.extend((getattr(value, each.name, None), hidden) for each in fields)
-                case _:
-                    pass
+            kind = type(value)
+            if kind is Secret:
+                waiting.append((value.reveal(), True))
+            elif hidden and issubclass(kind, str):
+                yield value
+            elif hidden and issubclass(kind, int) and kind is not bool:
+                # Longer ones have no decimal form that could stand in a text.
+                if value.bit_length() <= _LONGEST_INT:
+                    yield str(value)
+            elif kind not in _ATOMS:
+                parts = _parts_of(value)
+                waiting.extend((item, hidden or self.hides(key)) for key, item in parts)
+
+
+def fields_of(value: Any) -> Mapping[str, Any] | None:
+    """What a dataclass, attrs class, pydantic model or named tuple holds, by the fields' names.
+
+    None for any other value.
+    """
+    kind = type(value)
+    if issubclass(kind, tuple):
+        names = getattr(kind, "_fields", None)
+        return dict(zip(names, value, strict=False)) if type(names) is tuple else None
+    if dataclasses.is_dataclass(kind):
+        return {each.name: getattr(value, each.name, None) for each in dataclasses.fields(kind)}
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    if attributes is not None:
+        return {each.name: getattr(value, each.name, None) for each in attributes}
+    form = _form(value)
+    return None if form is None else form.encode(value)
+
+
+def _form(value: Any) -> Form | None:
+    kind: type = type(value)
+    return _form_of(kind)
+
+
+@lru_cache(maxsize=1_024)
+def _form_of(kind: type) -> Form | None:
+    return None if issubclass(kind, Enum) else automatic_form(kind)
+
+
+def _parts_of(value: Any) -> list[tuple[object, Any]]:
+    """What is inside a value, each under its key or name where it has one."""
+    kind = type(value)
+    try:
+        if issubclass(kind, Mapping):
+            # A key that is a text names what is under it; any other may hold something itself.
+            return [*value.items(), *((None, key) for key in value if type(key) is not str)]
+        fields = fields_of(value)
+        if fields is not None:
+            return list(fields.items())
+        if issubclass(kind, _COLLECTIONS):
+            return [(None, item) for item in value]
+        registration = current_types().find(kind)
+        return [] if registration is None else [(None, registration.encode(value))]
+    except Exception:  # noqa: BLE001 - these are user objects; one that refuses tells nothing
+        return []
 
 
 def _plain(key: str) -> str:
     return _SEPARATORS.sub("", key).casefold()
-
-
-def _differ(one: Iterable[Any], other: Iterable[Any]) -> bool:
-    return any(a is not b for a, b in zip(one, other, strict=True))
 
 
 def _longest_first(texts: Iterable[str]) -> list[str]:

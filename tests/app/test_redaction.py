@@ -6,8 +6,10 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
+import attrs
+import pydantic
 import pytest
 from django.core.management import call_command
 
@@ -26,21 +28,49 @@ CANARY = "c4n4ry"
 
 
 class Sealed:
-    """A registered type that tells of a password only once it is encoded."""
+    """A registered type whose stored form has a telling key, and whose repr() tells all."""
 
     def __init__(self, inside: str) -> None:
         self.inside = inside
+
+    def __repr__(self) -> str:
+        return f"Sealed({self.inside})"
+
+
+class Pair(NamedTuple):
+    user: str
+    password: str
+
+
+@attrs.frozen
+class Account:
+    user: str
+    password: str
+
+
+class Login(pydantic.BaseModel):
+    user: str
+    password: str
+    sealed: Any
+
+    def __repr__(self) -> str:
+        return f"<{self.user} {self.password}>"
+
+    __str__ = __repr__
 
 
 @pytest.fixture
 def run() -> Iterator[Run]:
     @stage
     def log_in(ctx: Context) -> Context:
-        return ctx.set("session", {"token": CANARY, "sealed": Sealed(CANARY)})
+        ctx = ctx.set("session", {"token": CANARY, "sealed": Sealed(CANARY)})
+        ctx = ctx.set("login", Login(user="ada", password=CANARY, sealed=Sealed(CANARY)))
+        return ctx.set("others", {Account("ada", CANARY), Pair("ada", CANARY)})
 
     @stage
     def fail(ctx: Context) -> Context:
-        raise ValueError(f"refused {ctx['session']['token']} and {ctx['plain'].reveal()}")
+        sealed = ctx["session"]["sealed"]
+        raise ValueError(f"refused {ctx['login'].password}, {sealed}, {ctx['plain'].reveal()}")
 
     with isolated_types():
         register_type(
@@ -49,6 +79,8 @@ def run() -> Iterator[Run]:
             encode=lambda sealed: {"password": sealed.inside},
             decode=lambda facts: Sealed(facts["password"]),
         )
+        for number, cls in enumerate((Pair, Account, Login)):
+            register_type(cls, name=f"fields.{number}")
         register("vault.login", Pipeline([log_in, fail], durable=True))
         given = {"password": CANARY, "plain": Secret(CANARY), "user": "ada"}
         with pytest.raises(ValueError, match="refused"):
@@ -98,6 +130,69 @@ def test_the_project_chooses_the_keys(settings: Any) -> None:
     assert shown_text("iban=DE1 password=x") == "iban=*** password=x"
     settings.FLUXIO = {"REDACT": []}
     assert shown_values({"IBAN": 1}) == {"IBAN": 1}
+
+
+def test_a_value_that_was_not_looked_into_before_is_hidden_as_well() -> None:
+    with isolated_types():
+        register_type(Login, name="login")
+        shown = Renderer().show(Login(user="ada", password=CANARY, sealed=1))
+    assert [(item.label, item.value.text) for item in shown.items] == [
+        ("user", "ada"),
+        ("password", "Secret(***)"),
+        ("sealed", "1"),
+    ]
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    note: str = dataclasses.field(default="internal", repr=False)
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Loose(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    size: int
+    note: str = pydantic.Field(default="internal", repr=False)
+
+
+@attrs.define
+class Part:
+    number: int
+    note: str = attrs.field(default="internal", repr=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, "two", b"3", None, (4.5,), (), [], {}, set(), frozenset()],
+        {"a": {1: {2}}, ("b", 3): frozenset({4})},
+        Secret(1),
+        Order(7),
+        Loose(size=1),
+        Loose(size=1, colour=["red"]),  # type: ignore[call-arg]
+        Part(7),
+        Point(1, 2),
+        Order.__new__,
+        Sealed,
+    ],
+    ids=repr,
+)
+def test_short_texts_of_values_read_as_python_writes_them(value: Any) -> None:
+    assert short(value) == repr(value)
+
+
+def test_an_object_with_a_stored_form_shows_that_form(run: Run) -> None:
+    assert short([Sealed(CANARY)]) == "[Sealed({'password': Secret(***)})]"
+
+
+def test_short_texts_end_after_a_thousand_characters() -> None:
+    assert short(["a" * 600, ["b" * 600]]) == f"['{'a' * 600}', ['{'b' * 393}..."
 
 
 def test_a_field_of_a_dataclass_is_hidden_by_its_name() -> None:

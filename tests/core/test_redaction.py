@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import functools
+from collections import OrderedDict, deque
+from typing import Any, NamedTuple
 
+import attrs
+import pydantic
 import pytest
 
-from fluxio import Context, InMemoryStore, Pipeline, Secret, stage
+from fluxio import Context, InMemoryStore, Pipeline, Secret, register_type, stage
+from fluxio.codec import isolated_types
 from fluxio.diff import compare
 from fluxio.redaction import Redaction
 
@@ -38,10 +43,79 @@ class Login:
         assert isinstance(self.password, str)
 
 
+class Pair(NamedTuple):
+    user: str
+    password: str
+
+
+@attrs.frozen
+class Account:
+    user: str
+    password: str
+
+
+@attrs.define(slots=False)
+class Keeper:
+    user: str
+    _password: str
+
+
+class Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    user: str
+    password: str = "-"
+    _token: str = ""
+
+
+class Hashable(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    password: str
+
+
+class Derived(pydantic.BaseModel):
+    password: str
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @functools.cached_property
+    def address(self) -> str:
+        return f"ftp:{self.password}"
+
+
+def private(token: str) -> Model:
+    model = Model(user="ada")
+    model._token = token
+    return model
+
+
+def derived() -> Derived:
+    model = Derived(password=CANARY)
+    assert CANARY in model.address
+    return model
+
+
+FIELDS = [
+    Pair("ada", CANARY),
+    Account("ada", CANARY),
+    Keeper("ada", CANARY),
+    Model(user="ada", password=CANARY),
+    Model(user="ada", api_key=CANARY),  # type: ignore[call-arg]
+    derived(),
+]
+
+
 @pytest.mark.parametrize(
     "value",
     [
         {"token": CANARY},
+        *FIELDS,
+        {Login("ada", CANARY)},
+        frozenset({Account("ada", CANARY)}),
+        {Hashable(password=CANARY)},
+        {Pair("ada", CANARY): 1},
+        OrderedDict(password=CANARY),
+        deque([Pair("ada", CANARY)]),
         [{"deep": ({"token": CANARY},)}],
         Login("ada", CANARY),
         {"logins": [Login("ada", CANARY)]},
@@ -57,6 +131,29 @@ def test_what_is_hidden_deep_inside_is_found(value: Any) -> None:
 def test_what_hides_nothing_stays_the_same_object() -> None:
     value = {"a": [1, {"b": (2,)}], "login": Login("ada", "x").user}
     assert redaction.value(value) is value
+
+
+@pytest.mark.parametrize("value", FIELDS, ids=repr)
+def test_what_has_hidden_fields_keeps_its_type_and_the_others(value: Any) -> None:
+    shown = redaction.value({"given": [value]})["given"][0]
+    assert type(shown) is type(value)
+    assert getattr(shown, "user", "ada") == "ada"
+    assert redaction.value(shown) is shown
+
+
+def test_private_attributes_of_a_model_are_hidden_by_their_names() -> None:
+    assert redaction.value(private(CANARY))._token == Secret(CANARY)
+
+
+def test_what_cannot_be_rebuilt_is_hidden_as_a_whole() -> None:
+    @dataclasses.dataclass
+    class LoginFailed(Exception):
+        password: str
+
+        def __str__(self) -> str:
+            return self.password
+
+    assert redaction.value({"a": LoginFailed(CANARY)})["a"] == Secret(LoginFailed(CANARY))
 
 
 def test_hidden_values_still_differ_without_saying_how() -> None:
@@ -92,6 +189,21 @@ def test_a_text_loses_the_hidden_values_of_its_context_wherever_they_stand() -> 
     values = {"login": {"password": CANARY}, "key": Secret(9_999_999), "user": "ada"}
     text = redaction.text(f"ada sent {CANARY} and 9999999", values)
     assert text == "ada sent *** and ***"
+
+
+@pytest.mark.parametrize("value", [*FIELDS, private(CANARY), {Login("ada", CANARY): 1}], ids=repr)
+def test_a_text_loses_what_hidden_fields_hold(value: Any) -> None:
+    assert redaction.text(f"ada sent {CANARY}", {"login": [value]}) == "ada sent ***"
+
+
+def test_a_text_loses_what_is_hidden_in_a_stored_form() -> None:
+    class Sealed:
+        pass
+
+    with isolated_types():
+        facts = {"password": CANARY}
+        register_type(Sealed, name="sealed", encode=lambda _: facts, decode=lambda _: Sealed())
+        assert redaction.text(f"sent {CANARY}", {"a": (Sealed(),)}) == "sent ***"
 
 
 def test_plain_texts_stay_as_they_are() -> None:
