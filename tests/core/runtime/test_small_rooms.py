@@ -118,8 +118,11 @@ class Strange:
         (None, {"(context)": "ValueError"}),
         ("no function", {"(context)": "ValueError"}),
         (lambda: 7, {"(context)": "ValueError"}),
-        (lambda: [{"loc": ("a", 0), "msg": "bad", "type": "int"}], {"a.0": "bad"}),
-        (lambda: [{"loc": (), "type": "missing"}], {"(context)": "missing"}),
+        (lambda: [{"loc": ("a", 0), "msg": "bad", "type": "int"}], {"a.0": "int"}),
+        (lambda: [{"loc": (), "type": "missing"}], {"(context)": "Field required"}),
+        (lambda: ["secret input"], {"(context)": "ValueError"}),
+        (lambda: [{"loc": 7, "type": "int"}], {"(context)": "ValueError"}),
+        (lambda: 1 / 0, {"(context)": "ValueError"}),
         (lambda: [{}], {"(context)": "invalid"}),
         (
             lambda: [{"loc": ("a",), "msg": "secret input", "type": "value_error"}],
