@@ -163,16 +163,25 @@ class Recorder:
             raise error
 
     async def _is_there(self, commit: Commit) -> bool:
+        """Whether a commit is known to be recorded.
+
+        Its row may be that of an heir, who did the same and whose row is the same. Ours it is if
+        nobody has claimed the run by the time it was found; or it is the end of the run for both.
+        """
         if not commit.rows:
             return False
-        newest = commit.rows[-1]
+        run_id, newest = self.claim.run_id, commit.rows[-1]
         try:
-            found = await self._journal.rows(
-                self.claim.run_id, first=newest.sequence, last=newest.sequence
-            )
+            found = await self._journal.rows(run_id, first=newest.sequence, last=newest.sequence)
+            if [row.digest for row in found] != [newest.digest]:
+                return False
+            record = await self._journal.run(run_id)
         except StoreError:
             return False
-        return [row.digest for row in found] == [newest.digest]
+        if record is None:
+            return False
+        ended = commit.status is not RunStatus.RUNNING and record.status is commit.status
+        return ended or record.token == self.claim.token
 
     async def transact(self, work: Callable[[], tuple[Result, Commit]]) -> Result:
         """Run `work` in a transaction that ends with the commit it asks for."""

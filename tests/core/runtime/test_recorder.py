@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,10 +20,10 @@ from fluxio.runtime.recorder import (
     Recorder,
     error_body,
 )
-from fluxio.store.base import Commit, Row, RowKind
+from fluxio.store.base import Commit, OpenMode, Row, RowKind
 from fluxio.store.payload import Body, LaneBody, RowFacts, encode_body, seal_row
 from fluxio.testing.clock import ManualClock
-from fluxio.testing.conformance.samples import MOMENT, begin
+from fluxio.testing.conformance.samples import MOMENT, begin, opening
 from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
 
 
@@ -92,6 +93,14 @@ class Desk:
         claim = await begin(journal, "r")
         return cls(Recorder(journal, claim, pipeline.compiled, ManualClock()), pipeline, store)
 
+    async def inherit(self, commit: Commit) -> None:
+        """Let somebody else take the run, and commit what our recorder is about to."""
+        journal = self.store.journal()
+        assert journal is not None
+        journal.release(self.recorder.claim)
+        heir = await journal.open(opening("r", OpenMode.TAKE))
+        await journal.commit(heir, commit)
+
     def state(self, ip: int = 0) -> Any:
         return machine.begin(self.program, Context.create({"given": 1}), ip).state
 
@@ -141,6 +150,42 @@ async def test_a_row_of_somebody_else_in_its_place_is_not_taken_for_ours() -> No
     assert ours.rows[0].sequence == theirs.rows[0].sequence
     with pytest.raises(StoreError):
         await desk.recorder.commit(ours)
+
+
+@pytest.mark.parametrize("heirs", [RunStatus.RUNNING, RunStatus.FAILED])
+async def test_the_same_row_of_an_heir_is_not_taken_for_ours(heirs: RunStatus) -> None:
+    desk = await Desk.begun(Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.COMMIT, call=2))
+    commit = desk.recorder.prepare([desk.entry()], desk.state(1))
+    await desk.inherit(replace(commit, status=heirs))
+    with pytest.raises(StoreError):
+        await desk.recorder.commit(commit)
+    assert desk.recorder.head == 0
+
+
+async def test_the_end_of_a_run_is_not_taken_for_recorded_while_an_heir_executes_it() -> None:
+    desk = await Desk.begun(Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.COMMIT, call=2))
+    last = desk.recorder.prepare([desk.entry()], desk.state(1))
+    await desk.inherit(last)
+    with pytest.raises(StoreError):
+        await desk.recorder.commit(replace(last, status=RunStatus.SUCCEEDED))
+
+
+async def test_the_end_of_a_run_counts_whoever_recorded_the_same() -> None:
+    desk = await Desk.begun(Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.COMMIT, call=2))
+    commit = desk.recorder.prepare([desk.entry()], desk.state(1))
+    last = replace(commit, status=RunStatus.SUCCEEDED)
+    await desk.inherit(last)
+    await desk.recorder.commit(last)
+    assert desk.recorder.head == 1
+
+
+async def test_a_row_whose_owner_nobody_can_be_asked_about_is_not_taken_for_ours() -> None:
+    desk = await Desk.begun(
+        Fault(mode=FaultMode.UNANSWERED, operation=Operation.COMMIT),
+        Fault(mode=FaultMode.UNAVAILABLE, operation=Operation.RUN),
+    )
+    with pytest.raises(StoreError):
+        await desk.recorder.commit(desk.recorder.prepare([desk.entry()], desk.state(1)))
 
 
 async def test_a_commit_without_rows_cannot_be_looked_for() -> None:
