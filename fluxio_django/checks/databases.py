@@ -34,7 +34,12 @@ def check_database_settings(app_configs: object, **_: Any) -> list[CheckMessage]
                 obj="settings.FLUXIO",
             )
         ]
-    found = [_no_autocommit(connection), _routed_away(alias), _shared_sqlite(alias, connection)]
+    found = [
+        _no_autocommit(connection),
+        _routed_away(alias),
+        _shared_sqlite(alias, connection),
+        _shifted_times(connection),
+    ]
     return [message for message in found if message is not None]
 
 
@@ -69,4 +74,18 @@ def _shared_sqlite(alias: str, connection: BaseDatabaseWrapper) -> CheckMessage 
         "processes: only one of them can write at a time.",
         hint="Use PostgreSQL, MariaDB or MySQL, or FLUXIO['DISPATCHER'] = 'inline'.",
         obj="settings.FLUXIO",
+    )
+
+
+def _shifted_times(connection: BaseDatabaseWrapper) -> CheckMessage | None:
+    zone = connection.settings_dict["TIME_ZONE"]
+    if zone in (None, "UTC") or connection.features.supports_timezones:
+        return None
+    return CheckID.SHIFTED_TIMES.message(
+        f"Database {connection.alias!r} has TIME_ZONE = {zone!r}. Times of runs are written by its "
+        "clock in UTC, since a local time comes twice when the clocks are set back; Django would "
+        "read them as local times, hours off.",
+        hint="Remove TIME_ZONE from it; or add an alias for the same database without TIME_ZONE, "
+        "and name it in FLUXIO['DATABASE'].",
+        obj="settings.DATABASES",
     )

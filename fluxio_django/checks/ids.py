@@ -46,6 +46,7 @@ class CheckID(Enum):
     UNRECORDED = "fluxio.W016", "A pipeline has a store, but is not durable: nothing is recorded."
     NARROW_TEXT = "fluxio.W017", "The database of runs cannot keep every character."
     CLOSED_CONNECTIONS = "fluxio.W018", "Celery's workers connect to the database for every run."
+    SHIFTED_TIMES = "fluxio.W019", "The database of runs is read in a TIME_ZONE other than UTC."
 
     def __init__(self, id: str, says: str) -> None:
         self.id = id

@@ -47,3 +47,18 @@ def test_w006_workers_in_other_processes_that_share_a_file(dispatcher: str) -> N
         assert "PostgreSQL" in found()["fluxio.W006"].hint
     with override_settings(FLUXIO={"DISPATCHER": "inline"}):
         assert "fluxio.W006" not in found()
+
+
+def test_w019_a_database_that_django_reads_in_a_zone_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = connections["default"]
+    for zone in (None, "UTC"):
+        monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", zone)
+        assert "fluxio.W019" not in found()
+    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "Asia/Tokyo")
+    message = found()["fluxio.W019"]
+    assert "'Asia/Tokyo'" in message.msg
+    assert "Remove TIME_ZONE" in message.hint
+    monkeypatch.setattr(connection.features, "supports_timezones", True)  # as PostgreSQL does
+    assert "fluxio.W019" not in found()
