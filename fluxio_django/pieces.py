@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import Error
+from django.db import Error, IntegrityError
 
+from fluxio.errors import StoreError
 from fluxio.store.base import Row
 from fluxio_django.records import ROW_COLUMNS, row_parameters
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 AT_ONCE = 1 << 20
 """Characters of a piece; a payload that is no longer is sent with its row."""
 
+_IS_NULL = 1048
+"""A column cannot be NULL, which is what the server makes of a text that is too long for it."""
 _PAYLOAD = ROW_COLUMNS.index("payload")
 
 
@@ -45,7 +48,11 @@ class Appending(NamedTuple):
 def appending(
     connection: BaseDatabaseWrapper, statement: str, run_id: str, rows: Sequence[Row]
 ) -> Iterator[Appending]:
-    """The insertion of rows by `statement`; what is large has been sent while the block lasts."""
+    """The insertion of rows by `statement`; what is large has been sent while the block lasts.
+
+    Raises:
+        StoreError: a payload is larger than the server takes.
+    """
     appended = Appending([], [])
     sent: list[str] = []
     try:
@@ -59,9 +66,24 @@ def appending(
             appended.statements.append(text)
             appended.values.append([*values, run_id])
         yield appended
+    except IntegrityError as error:
+        if sent and error.args[:1] == (_IS_NULL,):
+            raise _too_large(connection, run_id, rows) from error
+        raise
     finally:
         if sent:
             _forget(connection, sent)
+
+
+def _too_large(connection: BaseDatabaseWrapper, run_id: str, rows: Sequence[Row]) -> StoreError:
+    row = max(rows, key=lambda row: row.size)
+    return StoreError(
+        f"Step {row.step or row.kind.value!r} of run {run_id!r} is {row.size:,} bytes to store, "
+        f"more than database {connection.alias!r} takes. Raise its max_allowed_packet, or keep "
+        "large values elsewhere and put a reference to them into the context.",
+        run_id=run_id,
+        sequence=row.sequence,
+    )
 
 
 def _forget(connection: BaseDatabaseWrapper, names: Sequence[str]) -> None:

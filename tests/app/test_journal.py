@@ -511,6 +511,27 @@ def test_nothing_of_a_large_row_that_was_refused_stays_in_the_session(together: 
 
 @pytest.mark.mariadb
 @pytest.mark.django_db(transaction=True, databases=["mariadb"])
+@pytest.mark.parametrize("together", [True, False], ids=["a transaction", "alone"])
+def test_a_row_that_is_larger_than_the_server_takes_is_refused_with_the_remedy(
+    together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxio_django.journal.check_rows", lambda run_id, rows: None)
+    journal = DjangoStore("mariadb").journal()
+    claim = journal.open_blocking(opening("large"))
+    with connections["mariadb"].cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (limit,) = cursor.fetchone()
+    with (
+        transaction.atomic(using="mariadb") if together else nullcontext(),
+        pytest.raises(StoreError, match=r"more than database 'mariadb' takes.*max_allowed_packet"),
+    ):
+        journal.commit_blocking(claim, commit(row(1, payload="x" * (limit + 1))))
+    assert rows_of(journal, "large") == []
+    journal.commit_blocking(claim, commit(row(1)))
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
 def test_a_large_row_for_a_server_that_is_gone_is_a_store_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
