@@ -25,11 +25,17 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 @dataclass(frozen=True, slots=True)
 class RunHandle:
-    """A run that was enqueued. It says nothing about the run that the database does not."""
+    """A run that was enqueued. It says nothing about the run that the database does not.
+
+    Attributes:
+        run_id: the id of the run.
+        is_new: whether this call has made the run, and did not find it there.
+    """
 
     run_id: str
     _tables: Tables = field(repr=False)
     _delivery: Delivery = field(repr=False, default_factory=Delivery, compare=False)
+    is_new: bool = field(default=False, kw_only=True, compare=False)
 
     @property
     def problem(self) -> str:

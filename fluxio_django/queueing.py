@@ -93,6 +93,15 @@ class Order:
     """By which a run is recognised that was written though the answer was lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Enqueued:
+    """The run that was enqueued, or that it is a duplicate of, and what is to be handed over."""
+
+    run_id: str
+    tickets: list[Ticket]
+    is_new: bool = False
+
+
 def enqueue(tables: Tables, order: Order) -> RunHandle:
     """Write a queued run in the caller's transaction, and have it dispatched after the commit.
 
@@ -104,9 +113,9 @@ def enqueue(tables: Tables, order: Order) -> RunHandle:
         ConfigurationError: autocommit is off, outside of `atomic()`.
     """
     DjangoJournal(tables).check_and_note(order.opening)
-    run_id, tickets = surely(tables.alias, partial(_enqueue, tables, order))
-    delivery = deliver_after_commit(tickets, using=tables.alias)
-    return RunHandle(run_id, tables, delivery)
+    found = surely(tables.alias, partial(_enqueue, tables, order))
+    delivery = deliver_after_commit(found.tickets, using=tables.alias)
+    return RunHandle(found.run_id, tables, delivery, is_new=found.is_new)
 
 
 def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[Ticket] | None:
@@ -120,25 +129,25 @@ def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[T
     return tables.runs.tickets([seen.record.run_id])
 
 
-def _enqueue(tables: Tables, order: Order) -> tuple[str, list[Ticket]]:
-    """The run that was enqueued, or that it is a duplicate of, and what is to be handed over."""
+def _enqueue(tables: Tables, order: Order) -> _Enqueued:
     run_id = order.opening.run_id
+    made = _Enqueued(run_id, [_ticket(run_id, order.place)], is_new=True)
     for number in range(_RACES):
         seen = None if order.is_new and number == 0 else tables.runs.seen(run_id)
         if seen is not None and seen.record.token == order.token:
-            return run_id, [_ticket(run_id, order.place)]
+            return made
         if seen is not None:
             tickets = _meet(tables, order.opening, seen, order.policy, order.place)
             if tickets is not None:
-                return run_id, tickets
+                return _Enqueued(run_id, tickets)
             continue
         keyed = order.key is not None
         with own_transaction(tables.alias) if keyed else nullcontext():
             twin, is_free = _twin(tables, order)
             if twin is not None:
-                return twin, _met_twin(twin, order)
+                return _Enqueued(twin, _met_twin(twin, order))
             if is_free and tables.runs.enqueue(order.opening, order.place, order.token):
-                return run_id, [_ticket(run_id, order.place)]
+                return made
     raise StoreError(
         f"Run {run_id!r} changed {_RACES} times while it was being enqueued. Try again."
     )

@@ -77,9 +77,20 @@ class Runs(Endpoint):
         with own_transaction(services.database()):
             handle = services.enqueue(name, initial, run_id=run_id, wish=wish)
             run = services.find_run(handle.run_id)
-            _record(request, run, "Start")
+            if handle.is_new:
+                _record(request, run, "Start")
+        # An id that a key has led to is this user's, whatever a rule hides.
+        if not handle.is_new and run.run_id != run_id:
+            self._check_twin(run)
         run.refresh_from_db(using=services.database())
-        return self._told(run, HTTPStatus.ACCEPTED)
+        return self._told(run, HTTPStatus.ACCEPTED if handle.is_new else HTTPStatus.OK)
+
+    def _check_twin(self, run: Run) -> None:
+        if not seen_by(self.user).filter(pk=run.pk).exists():
+            raise conflict(
+                "duplicate",
+                "An open run of somebody else does the same already. Try again when it has ended.",
+            )
 
     def _run_id(self, request: HttpRequest, pipeline: str) -> str | None:
         """The id that a client's own key leads to: the same for a request that is sent again.

@@ -22,6 +22,7 @@ from fluxio_django.views.endpoint import Endpoint
 Schema = dict[str, Any]
 
 _LAST = "pipelines/"
+_AGAIN = "The run that this key started before, or an open one of yours that does the same"
 
 
 class OpenAPI(Endpoint):
@@ -146,7 +147,7 @@ def _events() -> Schema:
 def _start_run() -> Schema:
     refusals = (403, 404, 409, 413, 415, 429)
     started = _operation("startRun", "Queue a run", "Run", *refusals, success=HTTPStatus.ACCEPTED)
-    again = {**started["responses"]["202"], "description": "The run that this key started before"}
+    again = {**started["responses"]["202"], "description": _AGAIN}
     started["responses"] = dict(sorted({**started["responses"], "200": again}.items()))
     key = {
         "name": "Idempotency-Key",

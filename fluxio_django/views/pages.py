@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.db import models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.crypto import salted_hmac
 from django.utils.decorators import method_decorator
@@ -21,6 +23,7 @@ from fluxio.errors import EncodingError, InvalidRunIDError, RunIDInUseError
 from fluxio.runtime.reading import checked_run_id
 from fluxio.types import OnConflict, RunStatus
 from fluxio_django import services
+from fluxio_django.handles import RunHandle
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.queueing import Wish
@@ -41,6 +44,8 @@ ENDED = "X-Fluxio-Ended"
 
 _SESSION = "fluxio_runs"
 _MOST_REMEMBERED = 50
+_STARTED = "fluxio:started:"
+_SECONDS_BETWEEN_CLICKS = 3600
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
@@ -56,7 +61,8 @@ class PipelineFormView(_FormView):
 
     The run is enqueued with the user who asked for it. Its pages are shown to whoever started it,
     also when nobody is signed in, as long as the session lasts; and to those to whom
-    FLUXIO["VISIBLE_TO"] shows the run. Everything works without JavaScript, by reloading.
+    FLUXIO["VISIBLE_TO"] shows the run. Whoever would start a run that somebody else has started
+    is refused, unless it is shown to him. Everything works without JavaScript, by reloading.
 
     Attributes:
         pipeline: the name of a registered pipeline.
@@ -106,7 +112,7 @@ class PipelineFormView(_FormView):
         """Start a run and go to its page."""
         try:
             count_start(self._who)
-            run_id = self._start(form)
+            handle = self._start(form)
         except Problem as problem:
             form.add_error(None, problem.detail)
             return self._refused(form, problem.status, problem.headers)
@@ -116,10 +122,12 @@ class PipelineFormView(_FormView):
                 "Override initial_context; a file is saved first, and passed by its name."
             ) from problem
         except RunIDInUseError:
-            form.add_error(None, "There is such a run already.")
-            return self._refused(form, HTTPStatus.CONFLICT)
-        self._remember(run_id)
-        return HttpResponseRedirect(f"{self.request.path}?run={run_id}")
+            return self._taken(form)
+        if handle.is_new or self._has_started(handle.run_id):
+            self._remember(handle.run_id)
+        elif not self._is_shown(handle.run_id):
+            return self._taken(form)
+        return HttpResponseRedirect(f"{self.request.path}?run={handle.run_id}")
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         """The form with what is wrong with it."""
@@ -181,15 +189,36 @@ class PipelineFormView(_FormView):
             response.headers[ENDED] = "1"
         return response
 
-    def _start(self, form: forms.Form) -> str:
+    def _start(self, form: forms.Form) -> RunHandle:
         pipeline: DjangoPipeline = pipelines[self._named()]
         wish = Wish(
             on_conflict=OnConflict.RETURN,
             subject=self.get_subject(form),
             requested_by=self._user,
         )
-        run_id = self.get_run_id(form) or self._run_id_of_key()
-        return pipeline.enqueue_as(self.initial_context(form), run_id, wish).run_id
+        key = self._run_id_of_key()
+        run_id = self.get_run_id(form) or key
+        handle = pipeline.enqueue_as(self.initial_context(form), run_id, wish)
+        if handle.is_new and key not in (None, handle.run_id):
+            note = partial(cache.set, f"{_STARTED}{key}", handle.run_id, _SECONDS_BETWEEN_CLICKS)
+            transaction.on_commit(note, using=services.database())
+        return handle
+
+    def _has_started(self, run_id: str) -> bool:
+        """Whether this visitor has made the run: in this session, or by sending this form before.
+
+        The second of two clicks may come before there is a session.
+        """
+        key = self._run_id_of_key()
+        by_key = () if key is None else (key, cache.get(f"{_STARTED}{key}"))
+        return run_id in (*self._remembered(), *by_key)
+
+    def _is_shown(self, run_id: str) -> bool:
+        try:
+            self.find_run(run_id)
+        except Http404:
+            return False
+        return True
 
     def _run_id_of_key(self) -> str | None:
         """The same id for a form that is sent twice; other people's keys lead elsewhere."""
@@ -227,6 +256,12 @@ class PipelineFormView(_FormView):
     def _remembered(self) -> list[str]:
         session: Any = getattr(self.request, "session", None)
         return [] if session is None else list(session.get(_SESSION, ()))
+
+    def _taken(self, form: forms.Form) -> HttpResponse:
+        form.add_error(
+            None, "There is such a run already. Only those who started it can follow it."
+        )
+        return self._refused(form, HTTPStatus.CONFLICT)
 
     def _refused(
         self, form: forms.Form, status: HTTPStatus, headers: Mapping[str, str] | None = None

@@ -327,12 +327,12 @@ def test_a_dispatcher_that_executes_at_once_is_not_asked_again_and_again(eager: 
 
 def test_a_twin_of_an_open_run_is_refused_or_given_back(post: Postbox, eager: str) -> None:
     with limited(deduplicate_by=("order",)) as pipeline:
-        pipeline.enqueue_sync({"order": 7}, "first")
+        assert pipeline.enqueue_sync({"order": 7}, "first").is_new
         with pytest.raises(RunIDInUseError, match="'first'") as refused:
             pipeline.enqueue_sync({"order": 7})
         assert refused.value.run_id == "first"
         twin = pipeline.enqueue_sync({"order": 7}, on_conflict="return")
-        assert twin.run_id == "first"
+        assert (twin.run_id, twin.is_new) == ("first", False)
         assert pipeline.enqueue_sync({"order": "7"}).run_id != "first"
         assert execute("first") is Executed.DONE
         assert pipeline.enqueue_sync({"order": 7}, "second").run_id == "second"

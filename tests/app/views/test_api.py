@@ -11,10 +11,10 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from fluxio_django import services
+from fluxio_django import Limits, services
 from fluxio_django.models import Run
 from fluxio_django.registry import pipelines
-from tests.app.views.shop import CLOSED, OPEN, browser, person, post, run_of
+from tests.app.views.shop import CLOSED, OPEN, browser, checkout, person, post, run_of
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +74,42 @@ def test_a_start_that_is_sent_twice_with_one_key_makes_one_run(
     assert (first.status_code, again.status_code, other.status_code) == (202, 200, 202)
     assert first.json()["run_id"] == again.json()["run_id"] != other.json()["run_id"]
     assert Run.objects.count() == 2
+
+
+@pytest.fixture
+def deduplicated() -> None:
+    """While an order is open, no other one of so many is enqueued."""
+    pipelines.remove(OPEN)
+    pipelines.add(OPEN, checkout, Limits(deduplicate_by=("quantity",)))
+
+
+@pytest.mark.security(5)
+def test_a_start_that_meets_the_open_run_of_somebody_else_tells_nothing_of_it(
+    ada: User, bob: User, deduplicated: None
+) -> None:
+    run_id = start(browser(ada)).json()["run_id"]
+    answer = start(browser(bob))
+    assert problem(answer) == (409, "duplicate")
+    assert run_id not in answer.content.decode()
+    assert [entry.user for entry in LogEntry.objects.all()] == [ada]
+    assert Run.objects.get().requested_by == ada
+
+
+def test_a_start_that_meets_an_open_run_of_ones_own_leads_to_it_and_starts_nothing(
+    ada: User, deduplicated: None
+) -> None:
+    client = browser(ada)
+    first, again = start(client), start(client)
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json()["run_id"] == again.json()["run_id"]
+    assert LogEntry.objects.count() == 1
+
+
+def test_a_key_leads_to_ones_own_run_also_where_a_rule_hides_it(ada: User, settings: Any) -> None:
+    settings.FLUXIO = settings.FLUXIO | {"VISIBLE_TO": lambda user, runs: runs.none()}
+    client, key = browser(ada), {"Idempotency-Key": "order-1"}
+    answers = [start(client, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 200]
 
 
 @pytest.mark.security(7)

@@ -14,9 +14,11 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
 
+from fluxio_django import Limits
 from fluxio_django.models import Run
+from fluxio_django.registry import pipelines
 from fluxio_django.views import PipelineFormView
-from tests.app.views.shop import CANARY, OPEN, browser
+from tests.app.views.shop import CANARY, OPEN, browser, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.app.views.test_pages")]
 
@@ -32,6 +34,13 @@ class Checkout(PipelineFormView):
     shows = ("total", "receipt", "api_key", "pin")
 
 
+class Numbered(Checkout):
+    """Its runs have ids that anybody can guess."""
+
+    def get_run_id(self, form: forms.Form) -> str:
+        return f"order-{form.cleaned_data['quantity']}"
+
+
 class WithFile(PipelineFormView):
     pipeline = OPEN
 
@@ -45,6 +54,7 @@ class Unnamed(PipelineFormView):
 
 urlpatterns = [
     path("checkout/", Checkout.as_view()),
+    path("numbered/", Numbered.as_view()),
     path("file/", WithFile.as_view()),
     path("unnamed/", Unnamed.as_view()),
 ]
@@ -54,9 +64,9 @@ urlpatterns = [
 def send(django_capture_on_commit_callbacks: Callable[..., Any]) -> Callable[..., HttpResponse]:
     """Send the form, and have the run executed."""
 
-    def send(client: Client, **fields: Any) -> HttpResponse:
+    def send(client: Client, address: str = "/checkout/", **fields: Any) -> HttpResponse:
         with django_capture_on_commit_callbacks(execute=True):
-            answer: HttpResponse = client.post("/checkout/", {"quantity": 2, **fields})
+            answer: HttpResponse = client.post(address, {"quantity": 2, **fields})
         return answer
 
     return send
@@ -150,6 +160,57 @@ def test_a_form_that_is_sent_twice_starts_one_run(ada: User, send: Callable[...,
     assert first == again
     assert Run.objects.count() == 1
     assert send(client, fluxio_key=key_in(client.get("/checkout/")))["Location"] != first
+
+
+@pytest.fixture
+def deduplicated() -> None:
+    """While an order is open, no other one of so many is enqueued."""
+    pipelines.remove(OPEN)
+    pipelines.add(OPEN, checkout, Limits(deduplicate_by=("quantity",)))
+
+
+@pytest.mark.security(7)
+@pytest.mark.parametrize("is_known", [False, True])
+def test_whoever_starts_the_run_of_somebody_else_is_neither_led_to_it_nor_shown_it(
+    ada: User, bob: User, send: Callable[..., Any], is_known: bool
+) -> None:
+    address = send(Client(), "/numbered/")["Location"]
+    stranger = browser(bob if is_known else None)
+    answer = send(stranger, "/numbered/", card="x")
+    assert answer.status_code == 409
+    assert "There is such a run already." in answer.content.decode()
+    assert stranger.get(address).status_code == 404
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.security(7)
+def test_nor_is_whoever_is_held_to_the_open_run_of_somebody_else(deduplicated: None) -> None:
+    owner, stranger = Client(), Client()
+    address = owner.post("/checkout/", {"quantity": 2})["Location"]  # nobody executes it
+    assert stranger.post("/checkout/", {"quantity": 2}).status_code == 409
+    assert stranger.get(address).status_code == 404
+    assert owner.post("/checkout/", {"quantity": 2})["Location"] == address
+
+
+def test_whoever_may_know_of_the_run_is_led_to_it(
+    ada: User, settings: Any, send: Callable[..., Any]
+) -> None:
+    settings.FLUXIO = settings.FLUXIO | {"VISIBLE_TO": lambda user, runs: runs}
+    address = send(Client(), "/numbered/")["Location"]
+    client = browser(ada)
+    assert send(client, "/numbered/")["Location"] == address
+    assert client.get(address).status_code == 200
+    settings.FLUXIO = settings.FLUXIO | {"VISIBLE_TO": lambda user, runs: runs.none()}
+    assert client.get(address).status_code == 404
+
+
+def test_two_clicks_of_one_visitor_lead_to_one_run_before_there_is_a_session(
+    send: Callable[..., Any],
+) -> None:
+    key = key_in(Client().get("/numbered/"))
+    first, again = (send(Client(), "/numbered/", fluxio_key=key) for _ in range(2))
+    assert first["Location"] == again["Location"]
+    assert send(Client(), "/numbered/", fluxio_key="0" * 32).status_code == 409
 
 
 def test_a_form_that_is_wrong_starts_nothing(ada: User, send: Callable[..., Any]) -> None:
