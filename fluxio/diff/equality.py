@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, time
-from decimal import Decimal
 from typing import Any, assert_never
 
-from fluxio.diff.shapes import ATOMS, Shape, elements, entries, shape_of, typed
+from fluxio.codec.secret import Secret
+from fluxio.diff.shapes import ATOMS, Shape, elements, entries, exact, shape_of, typed
 
 _TEXT_KEYS = frozenset({str})
 
@@ -112,16 +111,11 @@ def same_leaf(left: Any, right: Any) -> bool:
     kind: type = type(left)
     is_set = shape_of(kind) is Shape.SET
     try:
-        if issubclass(kind, float):
-            return float.hex(left) == float.hex(right)
-        if issubclass(kind, complex):
-            return repr(left) == repr(right)
-        if issubclass(kind, Decimal):
-            return Decimal.as_tuple(left) == Decimal.as_tuple(right)
-        if issubclass(kind, datetime | time):
-            return _same_time(left, right)
+        if kind is Secret:
+            return _same_secret(left, right)
         if is_set:
             return {typed(element) for element in left} == {typed(element) for element in right}
+        left, right = exact(left), exact(right)
         answer = left == right
         return answer if type(answer) is bool else _same_bytes(left, right)
     except Exception:  # noqa: BLE001 - what cannot be compared is not known to be the same
@@ -133,14 +127,10 @@ def plain_keys(mapping: Mapping[Any, Any]) -> bool:
     return _TEXT_KEYS.issuperset(map(type, mapping))
 
 
-def _same_time(left: Any, right: Any) -> bool:
-    # Two instants may be equal in two time zones, and are written differently.
-    return bool(
-        left.replace(tzinfo=None) == right.replace(tzinfo=None)
-        and left.fold == right.fold
-        and type(left.tzinfo) is type(right.tzinfo)
-        and str(left.tzinfo) == str(right.tzinfo)
-    )
+def _same_secret(left: Secret[Any], right: Secret[Any]) -> bool:
+    ours, theirs = left.reveal(), right.reveal()
+    # Of texts a Secret's own `==` is exact, and does not tell by its time how alike they are.
+    return left == right if type(ours) in (str, bytes) else same(ours, theirs)
 
 
 def _same_bytes(left: Any, right: Any) -> bool:

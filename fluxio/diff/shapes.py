@@ -6,9 +6,13 @@ import functools
 from collections import deque
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
+from datetime import datetime, time
+from decimal import Decimal
 from enum import Enum, StrEnum, auto
 from types import NoneType
 from typing import Any, Final
+
+from fluxio.codec.secret import Secret
 
 ATOMS: Final = frozenset({str, int, bool, bytes, NoneType})
 """Types whose `==` means the same once both sides are of this very type."""
@@ -80,19 +84,34 @@ def elements(value: Any) -> Sequence[Any] | None:
 
 
 def typed(key: Any) -> Any:
-    """A stand-in for a key that equals another one only if the types are the same, too.
+    """A stand-in for a key that equals another one only if the two are the same all the way down.
 
     Raises:
         RecursionError: the key is a tuple or frozenset nested too deep.
     """
     kind = type(key)
-    if kind is float:
-        return kind, key.hex()
-    if kind is tuple:
+    if kind in ATOMS:
+        return kind, key
+    if issubclass(kind, tuple):
         return kind, tuple(map(typed, key))
-    if kind is frozenset:
+    if issubclass(kind, frozenset):
         return kind, frozenset(map(typed, key))
-    return kind, key
+    return kind, typed(key.reveal()) if kind is Secret else exact(key)
+
+
+def exact(leaf: Any) -> Any:
+    """What tells a value from all others of its type, where its `==` does not; else itself."""
+    kind = type(leaf)
+    if issubclass(kind, float):
+        return float.hex(leaf)
+    if issubclass(kind, complex):
+        return repr(leaf)
+    if issubclass(kind, Decimal):
+        return Decimal.as_tuple(leaf)
+    if issubclass(kind, datetime | time):
+        # Two instants may be equal in two time zones, and are written differently.
+        return leaf.replace(tzinfo=None), leaf.fold, type(leaf.tzinfo), str(leaf.tzinfo)
+    return leaf
 
 
 def _is_open(kind: type) -> bool:

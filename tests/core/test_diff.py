@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,10 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxio.codec import Secret
 from fluxio.diff import ABSENT, Change, ChangeKind, compare, same
 from fluxio.diff.alignment import MOST_EDITS, aligned
 
 NAN = float("nan")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Colour(StrEnum):
@@ -44,6 +46,11 @@ class Line:
 @dataclasses.dataclass(eq=False, slots=True)
 class Slotted:
     price: Any
+
+
+class Spot(NamedTuple):
+    x: int
+    y: int
 
 
 class Shade(Enum):
@@ -161,6 +168,18 @@ DIFFERENT = [
     ),
     (time(2, fold=0), time(2, fold=1)),
     (time(12), time(12, tzinfo=UTC)),
+    ({Decimal("1.0")}, {Decimal("1.00")}),
+    ({Decimal("1.0"): 1}, {Decimal("1.00"): 1}),
+    ({(Decimal("1.0"),)}, {(Decimal("1.00"),)}),
+    ({Spot(1, 2)}, {Spot(1, True)}),
+    ({complex(0.0, 0.0)}, {complex(0.0, -0.0)}),
+    ({NOON}, {NOON.astimezone(timezone(timedelta(hours=1)))}),
+    ({NOON: 1}, {NOON.astimezone(timezone(timedelta(hours=1))): 1}),
+    ({time(2, fold=0)}, {time(2, fold=1)}),
+    (Secret([1]), Secret([True])),
+    (Secret(Decimal("1.0")), Secret(Decimal("1.00"))),
+    (Secret("1"), Secret(b"1")),
+    ({Secret(Decimal("1.0"))}, {Secret(Decimal("1.00"))}),
     (Line("a", 1), Line("a", 2)),
     (Line("a", 1), Slotted(1)),
     (Slotted(1), Slotted(True)),
@@ -185,6 +204,13 @@ SAME = [
     (complex(NAN, 0), complex(float("nan"), 0)),
     (Decimal("NaN"), Decimal("NaN")),
     (Decimal("sNaN"), Decimal("sNaN")),
+    ({Decimal("NaN")}, {Decimal("NaN")}),
+    ({Decimal("1.0"), NOON, time(2)}, {time(2), NOON, Decimal("1.0")}),
+    ({Spot(1, 2): NOON}, {Spot(1, 2): NOON}),
+    (Secret(NAN), Secret(float("nan"))),
+    ({Secret(NAN)}, {Secret(float("nan"))}),
+    (Secret({"a": [1.5]}), Secret({"a": [1.5]})),
+    (Secret("a"), Secret("a")),
     ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
     ({1: "x", "1": "y"}, {"1": "y", 1: "x"}),
     ({(1, 2.0): "x"}, {(1, 2.0): "x"}),
