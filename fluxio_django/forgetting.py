@@ -14,6 +14,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections, models
+from django.db.models import F
 
 from fluxio.codec import DEFAULT_CODEC
 from fluxio.errors import ConfigurationError, CorruptCheckpointError, StoreError
@@ -202,6 +203,8 @@ def _forget(tables: Tables, target: Target, trace: Trace, wish: Forgetting) -> F
         if trace.about and wish.delete:
             delete_runs(tables, [trace.pk])
             return Forgot(trace=trace, deleted=True)
+        # Whoever has read the run, or waits to claim it, has to look at it again.
+        tables.runs.filter(pk=trace.pk).update(token=F("token") + 1)
         mask = _Mask(target, wish, everything=trace.about)
         masked = sum(_mask_row(tables, trace, pk, row, mask) for pk, row in _rows(tables, trace))
         if trace.about:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connections, transaction
 
 from fluxio import Context, Parallel, Secret, stage
-from fluxio.errors import ConfigurationError
+from fluxio.errors import ConfigurationError, RunIDInUseError
 from fluxio.pipeline import Pipeline
 from fluxio_django import forgetting, services
 from fluxio_django.forgetting import Forgetting, Target
@@ -21,6 +23,7 @@ from fluxio_django.references import Forgotten, ModelReference
 from fluxio_django.registry import pipelines
 from fluxio_django.tables import Tables
 from tests.app.commands.conftest import Shell
+from tests.rivals import rival_after
 
 NAME = "forgetting.tests"
 EMAIL = "ada@example.org"
@@ -277,3 +280,68 @@ def test_the_key_that_kept_out_duplicates_is_forgotten_with_the_values(
     services.forget(target(group), WISH)
     kept = DeduplicationKey.objects.using(database)
     assert list(kept.values_list("run_id", flat=True)) == ["s"]
+
+
+def test_a_replay_that_has_read_the_values_already_is_refused(
+    pipeline: DjangoPipeline, group: Group, other: Group, database: str
+) -> None:
+    pipeline.invoke_sync({"group": group, "other": other, "of": EMAIL}, run_id="r", subject=group)
+    looks = iter(("at the record", "for the first row", "at the values"))
+
+    def forget() -> None:
+        if next(looks) == "at the values":
+            services.forget(target(group), WISH)
+
+    with (
+        rival_after(database, forget, times=3),
+        pytest.raises(RunIDInUseError, match="has changed since it was looked at"),
+    ):
+        pipeline.replay_sync("r")
+    assert EMAIL not in payloads(database, "r")
+    assert Run.objects.using(database).get(run_id="r").status == "succeeded"
+
+
+ON_POSTGRESQL = pytest.param(
+    "postgres",
+    marks=[
+        pytest.mark.postgresql,
+        pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
+    ],
+)
+
+
+@pytest.mark.parametrize("database", [ON_POSTGRESQL])
+def test_a_resume_that_waits_for_the_forgetting_finds_no_value_that_was_masked(
+    pipeline: DjangoPipeline, group: Group, other: Group, database: str
+) -> None:
+    """Its claim waits for the run's row, and must not bring the rows as they were before."""
+    pipeline.invoke_sync({"group": group, "other": other}, run_id="r", subject=group)
+    Run.objects.using(database).update(status="failed")
+    found: list[Context] = []
+    resuming = threading.Thread(target=_resume_in_a_thread, args=[pipeline, found])
+    with transaction.atomic(using=database):
+        services.forget(target(group), WISH)
+        resuming.start()
+        _wait_until_it_is_kept_waiting(resuming, database)
+    resuming.join(60)
+    assert [type(value) for final in found for value in final.values()] == [Forgotten] * 5
+
+
+def _resume_in_a_thread(pipeline: DjangoPipeline, found: list[Context]) -> None:
+    try:
+        found.append(pipeline.resume_sync("r"))
+    finally:
+        connections.close_all()
+
+
+def _wait_until_it_is_kept_waiting(thread: threading.Thread, database: str) -> None:
+    kept = (
+        "SELECT COUNT(*) FROM pg_locks "
+        "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+    while thread.is_alive():
+        with connections[database].cursor() as cursor:
+            cursor.execute(kept)
+            if cursor.fetchone()[0]:
+                return
+    pytest.fail("the resume waited for nobody")
