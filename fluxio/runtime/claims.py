@@ -74,26 +74,25 @@ class Claims:
         """
         return self._opening(run_id, OpenMode.CREATE, state, origin)
 
-    async def take(self, run_id: str, carries: str = "") -> Claim:
-        """Take a run that is there; `carries` is a version other than ours that it may have.
+    async def take_as_known(self, known: RunRecord, carries: str = "") -> Claim:
+        """Take a run as its record was read; one that has changed since is refused.
+
+        Only rows that its former owner recorded at the last moment may have been added. `carries`
+        is a version other than ours that it may have.
 
         Raises:
             NoCheckpointError, RunIDInUseError, CheckpointVersionError: see `Journal.open`.
-        """
-        return await self._open(replace(self._opening(run_id, OpenMode.TAKE), carries=carries))
-
-    async def take_as_known(self, known: RunRecord, carries: str = "") -> Claim:
-        """Do as `take` with a run whose record was read, and which is refused if it has changed.
-
-        Only rows that its former owner recorded at the last moment may have been added since.
         """
         opening = self._opening(known.run_id, OpenMode.TAKE)
         return await self._open(replace(opening, carries=carries, known=known, as_known=True))
 
     async def take_to_go_on(self, known: RunRecord) -> Claim:
-        """Do as `take` with a run of our version whose record was just read (see `Opening`).
+        """Take a run of our version whose record was just read, whatever became of it since.
 
         The claim may have the rows of its newest state.
+
+        Raises:
+            NoCheckpointError, RunIDInUseError, CheckpointVersionError: see `Journal.open`.
         """
         opening = self._opening(known.run_id, OpenMode.TAKE)
         return await self._open(replace(opening, known=known, wants_rows=True))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fluxio.context import Context, FinalContext
 from fluxio.errors import ConfigurationError, StoreError, StoreUnavailableError
@@ -28,6 +28,8 @@ from fluxio.runtime.stopping import StopSign
 from fluxio.store.admission import run_exists
 from fluxio.store.base import Claim, Journal, Opening, RunRecord
 from fluxio.types import OnConflict, RunStatus
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +159,9 @@ class Runs:
         carries = passage.version if passage is not None else ""
         claim = await self._claims.take_as_known(record, carries)
         if claim.head != record.head:
-            state = await self._moment_under(claim, record, from_step)
+            found = _as_claimed(record, claim)
+            moment = self.reader.moment_to_rerun(found, from_step)
+            _, state = await self._read_under(claim, moment)
         return await self._new_attempt(claim, state, passage, watch)
 
     async def fork(self, order: ForkOrder, watch: Watchers) -> FinalContext:
@@ -181,7 +185,9 @@ class Runs:
         """Go on under a claim with a run of this version; one that has succeeded is given back."""
         if claim.previous is RunStatus.SUCCEEDED:
             return await self._result_under(claim, record)
-        state = await self._state_under(claim, record)
+        state = await self._read_under(
+            claim, self.reader.newest_state(record, head=claim.head, rows=claim.rows)
+        )
         claim = replace(claim, rows=())  # they are decoded, and may be large
         move = machine.resume(self.program, state)
         fresh = claim.previous is RunStatus.QUEUED and claim.head == 0
@@ -191,20 +197,13 @@ class Runs:
         """Go on with a run of another version.
 
         Its state is found before the claim, so that one which cannot be carried over stays as it
-        is, and again after it where somebody came in between.
+        is, and again after it where its former owner wrote until then.
         """
         state = await self.reader.carried(record, passage)
-        claim = await self._claims.take(record.run_id, passage.version)
-        if claim.previous is RunStatus.SUCCEEDED or claim.head != record.head:
-            try:
-                found = await self.reader.record(record.run_id)
-                if found.version != self.program.version:
-                    state = await self.reader.carried(found, passage)
-            except BaseException as problem:
-                await self._claims.give_back(claim, problem)
-                raise
-            if claim.previous is RunStatus.SUCCEEDED or found.version == self.program.version:
-                return await self._go_on(claim, found, watch)
+        claim = await self._claims.take_as_known(record, passage.version)
+        if claim.head != record.head:
+            found = _as_claimed(record, claim)
+            state = await self._read_under(claim, self.reader.carried(found, passage))
         return await self._new_attempt(claim, state, passage, watch)
 
     async def _new_attempt(
@@ -272,15 +271,13 @@ class Runs:
     async def _result(self, record: RunRecord) -> FinalContext:
         return FinalContext.of(await self.reader.result(record), record.run_id)
 
-    async def _moment_under(self, claim: Claim, record: RunRecord, from_step: str | None) -> State:
-        """The state to replay from, of a run whose former owner wrote until it was claimed."""
-        found = replace(record, head=claim.head, attempt=claim.attempt)
+    async def _read_under(self, claim: Claim, reading: Awaitable[Found]) -> Found:
+        """What is read of a run under its claim; where that fails, it is handed back untouched."""
         try:
-            _, state = await self.reader.moment_to_rerun(found, from_step)
+            return await reading
         except BaseException as problem:
             await self._claims.give_back(claim, problem)
             raise
-        return state
 
     async def _result_under(self, claim: Claim, record: RunRecord) -> FinalContext:
         """The result of a run that had succeeded before its claim, which is handed back."""
@@ -289,14 +286,6 @@ class Runs:
         finally:
             await self._claims.give_back(claim, asyncio.CancelledError())
         return FinalContext.of(context, record.run_id)
-
-    async def _state_under(self, claim: Claim, record: RunRecord) -> State:
-        """The newest state, read after the claim; a damaged run is handed back untouched."""
-        try:
-            return await self.reader.newest_state(record, head=claim.head, rows=claim.rows)
-        except BaseException as problem:
-            await self._claims.give_back(claim, problem)
-            raise
 
     # --- what a durable pipeline has
 
@@ -330,3 +319,7 @@ class Runs:
                 f"Pipeline {self.program.name!r} keeps no checkpoints. Build it with durable=True."
             )
         return self.journal
+
+
+def _as_claimed(record: RunRecord, claim: Claim) -> RunRecord:
+    return replace(record, head=claim.head, attempt=claim.attempt)

@@ -265,7 +265,7 @@ async def test_giving_back_a_run_that_vanished_does_nothing(house: House) -> Non
     assert journal is not None
     claims = Claims(program=house.pipeline.compiled, journal=journal, environment=Environment())
     await house.fail_at_b()
-    claim = await claims.take("r")
+    claim = await claims.take_as_known(await house.record())
     await house.store.delete("r")
     commits = house.store.calls.count(Operation.COMMIT)
     await claims.give_back(claim, ValueError("x"))
@@ -279,9 +279,9 @@ async def test_giving_back_a_run_that_somebody_else_has_leaves_it_to_them(
     journal = house.store.journal()
     assert journal is not None
     claims = Claims(program=house.pipeline.compiled, journal=journal, environment=Environment())
-    old = await claims.take("r")
+    old = await claims.take_as_known(await house.record())
     journal.release(old)
-    heir = await claims.take("r")
+    heir = await claims.take_as_known(await house.record())
     await claims.give_back(old, ValueError("x"))
     assert "could not be given back" in caplog.text
     assert (await house.record()).token == heir.token

@@ -9,7 +9,14 @@ import pytest
 from fluxio import Context, InMemoryStore, Parallel, Pipeline, Send, stage
 from fluxio.errors import CheckpointVersionError, ConfigurationError, RunIDInUseError
 from fluxio.passages import Force, PassageKind, Where
-from fluxio.store.base import RowKind
+from fluxio.runtime import machine
+from fluxio.runtime.claims import Claims
+from fluxio.runtime.environment import Environment
+from fluxio.runtime.outcomes import Succeeded
+from fluxio.runtime.recorder import Entry
+from fluxio.store.base import CheckpointStore, RowKind
+from fluxio.store.lone import open_journal
+from fluxio.testing.faults import Fault, FaultMode, FaultyStore, Operation
 from fluxio.verification import verify_log
 
 ran: list[str] = []
@@ -31,7 +38,7 @@ def step(name: str, *, version: str = "1", fails: bool = False) -> Any:
     return work
 
 
-def pipeline(store: InMemoryStore, *nodes: Any, **options: Any) -> Pipeline:
+def pipeline(store: CheckpointStore, *nodes: Any, **options: Any) -> Pipeline:
     return Pipeline(nodes, name="p", durable=True, checkpoint_store=store, **options)
 
 
@@ -151,6 +158,48 @@ async def test_a_migration_may_name_the_step_to_go_on_at() -> None:
     new.migrate(old)(lambda context, where: (context, "second"))
     await new.invoke({}, run_id="r", resume=True)
     assert ran == ["second", "third"]
+
+
+async def test_a_run_that_was_begun_anew_meanwhile_is_not_taken_for_the_old_one() -> None:
+    inner, version = await crashed(step("a"), step("c", fails=True))
+    old = pipeline(inner, step("a"), step("c", fails=True))
+    store = FaultyStore(inner)
+    new = pipeline(store, step("a"), step("x"), step("c"), compatible_with=[version])
+
+    async def begin_anew() -> None:
+        with pytest.raises(RuntimeError):
+            await old.invoke({"given": 2}, run_id="r")
+
+    store._ledger.faults = (Fault(mode=FaultMode.SLOW, operation=Operation.OPEN, hook=begin_anew),)
+    with pytest.raises(RunIDInUseError, match="Try again"):
+        await new.invoke({}, run_id="r", resume=True)
+    final = await new.invoke({}, run_id="r", resume=True)
+    assert final["given"] == 2
+
+
+async def test_a_run_is_carried_over_with_what_a_lost_worker_recorded_at_the_last_moment() -> None:
+    store = FaultyStore(InMemoryStore())
+    old = pipeline(store, step("a"), step("c"))
+    new = pipeline(store, step("a"), step("x"), step("c"), compatible_with=[old.version])
+    program, journal = old.compiled, open_journal(store)
+    claims = Claims(program=program, journal=journal, environment=Environment())
+    state = machine.begin(program, Context.create({"given": 1})).state
+    lost = await claims.create("r", state)
+
+    async def record_a_and_die() -> None:
+        outcome = Succeeded(ip=0, writes={"a": "lost"}, route=None, tries=1, duration=0.0)
+        after = machine.succeed(program, state, 0, outcome.writes, None).state
+        recorder = claims.recorder(lost)
+        entry = Entry(outcome, recorder.step_text(outcome), after)
+        await recorder.commit(recorder.prepare([entry], after))
+        journal.release(lost)
+
+    store._ledger.faults = (
+        Fault(mode=FaultMode.SLOW, operation=Operation.OPEN, call=2, hook=record_a_and_die),
+    )
+    final = await new.invoke({}, run_id="r", resume=True)
+    assert dict(final) == {"given": 1, "a": "lost", "x": "1", "c": "1"}
+    assert ran == ["x", "c"]
 
 
 async def test_a_position_that_is_not_safe_is_refused_before_anything_runs() -> None:
