@@ -10,20 +10,18 @@ from time import monotonic
 
 from django.db import IntegrityError
 
-from fluxio.errors import CheckpointVersionError, StoreError
+from fluxio.errors import CheckpointVersionError
 from fluxio.runtime.owner import is_provably_dead
 from fluxio.store.admission import check_admission, version_changed
 from fluxio.store.base import Claim, Opening, OpenMode, Row, RunRecord
 from fluxio.types import RunStatus
+from fluxio_django.faults import RACES, changed_too_often
 from fluxio_django.idling import bounded_transaction
 from fluxio_django.limits import AtLimitError, Limits, limits_of
-from fluxio_django.records import NO_NOTE, Beginning, SeenRun, Taken, record_to_begin
+from fluxio_django.records import NO_NOTE, Beginning, SeenRun, Taken, next_token, record_to_begin
 from fluxio_django.tables import Tables
 
-_RACES = 10
-"""How often a run may change between being seen and being claimed."""
 _FIRST_TOKEN_BITS = 32
-_TOKEN_STEP_BITS = 16
 
 
 def start_of(opening: Opening) -> Row:
@@ -62,7 +60,7 @@ class Admission:
             if claim is not None:
                 return claim
         known = self._known() if lost_answer is None else None
-        for _ in range(_RACES):
+        for _ in range(RACES):
             seen = known or self._tables.runs.seen(self._opening.run_id)
             known = None
             if seen is None:
@@ -74,10 +72,7 @@ class Admission:
                 claim = self._take(seen)
             if claim is not None:
                 return claim
-        raise StoreError(
-            f"Run {self._opening.run_id!r} changed {_RACES} times while it was being claimed. "
-            "Try again."
-        )
+        raise changed_too_often(self._opening.run_id, "claimed")
 
     def _known(self) -> SeenRun | None:
         """The run as our caller has seen it; only the database knows whether a lease holds."""
@@ -121,7 +116,7 @@ class Admission:
     def _take(self, seen: SeenRun) -> Claim | None:
         owner_is_dead = self._owner_is_dead(seen)
         self._check(seen, busy=seen.held and not owner_is_dead)
-        token = seen.record.token + 1 + randbits(_TOKEN_STEP_BITS)
+        token = next_token(seen)
         takes = self._opening.mode is OpenMode.TAKE
         previous = seen.record.status if takes else RunStatus.QUEUED
         self._unanswered = token, previous

@@ -29,6 +29,9 @@ Result = TypeVar("Result")
 PAUSES = (0.0, 0.02, 0.1, 0.3, 1.0, 2.0)
 """Seconds to wait before each new try, on average; there is one try more than pauses."""
 
+RACES = 10
+"""How often a run may change between being seen and being changed."""
+
 # Serialization failure, deadlock, lock not available.
 _POSTGRESQL_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _POSTGRESQL_NO_CHARACTER = "22P05"  # untranslatable
@@ -112,6 +115,15 @@ def surely(alias: str, work: Callable[[], Result]) -> Result:
                 connection.close()
         wait(pause)
     raise AssertionError("the last try returns or raises")
+
+
+def changed_too_often(run_id: str, what: str) -> StoreError:
+    """The error for a run that others changed, or seemed to change, each time it was looked at."""
+    return StoreError(
+        f"Run {run_id!r} changed {RACES} times while it was being {what}. Try again, and outside "
+        "of the surrounding transaction if that reads what was there when it began (REPEATABLE "
+        "READ)."
+    )
 
 
 def wait(seconds: float) -> None:

@@ -262,14 +262,20 @@ class RunQuerySet(TakenRunQuerySet[Instance]):
                 renewed += self._renew(batch, seconds)
         return renewed
 
-    def bury(self, seen: SeenRun, reason: str, *, owner_is_dead: bool = False) -> bool:
-        """Give a run up whose lease expired; False when it changed since it was seen."""
+    def bury(self, seen: SeenRun, reason: str, token: int, *, owner_is_dead: bool = False) -> bool:
+        """Give a run up whose lease expired; False when it changed since it was seen.
+
+        `token` is what it has from then on, by which the end is known again.
+        """
         buried = self._claimable(seen, owner_is_dead=owner_is_dead).update(
             status=RunStatus.DEAD.value,
             error=reason,
-            token=F("token") + 1,
+            error_type="",
+            token=token,
             owner="",
             lease_expires_at=None,
+            due_at=None,
+            held_back="",
             updated_at=DatabaseTime(),
             finished_at=DatabaseTime(),
         )

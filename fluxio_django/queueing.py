@@ -10,14 +10,14 @@ from secrets import randbits
 
 from django.db import models
 
-from fluxio.errors import ConfigurationError, RunIDInUseError, StoreError
+from fluxio.errors import ConfigurationError, RunIDInUseError
 from fluxio.runtime.owner import is_provably_dead
 from fluxio.store.admission import foreign_run, run_exists, run_in_use
 from fluxio.store.base import Opening
 from fluxio.types import OnConflict, RunStatus
 from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver_after_commit
-from fluxio_django.faults import surely
+from fluxio_django.faults import RACES, changed_too_often, surely
 from fluxio_django.handles import RunHandle
 from fluxio_django.isolation import own_transaction
 from fluxio_django.journal import DjangoJournal
@@ -27,7 +27,6 @@ from fluxio_django.subjects import note_of
 from fluxio_django.tables import Tables
 from fluxio_django.tickets import Place, Ticket
 
-_RACES = 10
 _FIRST_TOKEN_BITS = 32
 _LONGEST_DELAY = 366 * 86_400.0
 
@@ -132,7 +131,7 @@ def requeue(tables: Tables, seen: SeenRun, place: Place | None = None) -> list[T
 def _enqueue(tables: Tables, order: Order) -> _Enqueued:
     run_id = order.opening.run_id
     made = _Enqueued(run_id, [_ticket(run_id, order.place)], is_new=True)
-    for number in range(_RACES):
+    for number in range(RACES):
         seen = None if order.is_new and number == 0 else tables.runs.seen(run_id)
         if seen is not None and seen.record.token == order.token:
             return made
@@ -148,9 +147,7 @@ def _enqueue(tables: Tables, order: Order) -> _Enqueued:
                 return _Enqueued(twin, _met_twin(twin, order))
             if is_free and tables.runs.enqueue(order.opening, order.place, order.token):
                 return made
-    raise StoreError(
-        f"Run {run_id!r} changed {_RACES} times while it was being enqueued. Try again."
-    )
+    raise changed_too_often(run_id, "enqueued")
 
 
 def _twin(tables: Tables, order: Order) -> tuple[str | None, bool]:

@@ -7,8 +7,7 @@ from typing import Any, Self, TypeVar
 
 from django.apps import apps
 from django.db import connections, models
-from django.db.models import Count, Exists, F, Min, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Concat
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, Subquery
 
 from fluxio.store.base import Claim
 from fluxio.types import RunStatus
@@ -65,15 +64,19 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
             == 1
         )
 
-    def cancel(self, seen: SeenRun, reason: str, *, owner_is_dead: bool) -> bool:
-        """End a run that nobody executes; False when it changed since it was seen."""
+    def cancel(self, seen: SeenRun, reason: str, token: int, *, owner_is_dead: bool) -> bool:
+        """End a run that nobody executes; False when it changed since it was seen.
+
+        `token` is what it has from then on, by which the end is known again; the reason may be "".
+        """
         return (
             self._claimable(seen, owner_is_dead).update(
                 status=RunStatus.CANCELLED.value,
-                token=F("token") + 1,
+                token=token,
                 owner="",
                 lease_expires_at=None,
-                error=storable(reason),
+                error=storable(f"Cancelled: {reason}" if reason else "Cancelled."),
+                error_type="",
                 cancel_requested_at=None,
                 cancel_reason="",
                 due_at=None,
@@ -145,6 +148,10 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
             LAPSED, status=RunStatus.RUNNING.value, queue=OuterRef("queue"), held_back=""
         )
         return Exists(lapsed)
+
+    def has_token(self, run_id: str, token: int) -> bool:
+        """Whether a run has this token."""
+        return self.filter(run_id=run_id, token=token).exists()
 
     def is_open(self, run_id: str) -> bool:
         """Whether a run has not ended; False where it is unknown."""
@@ -233,19 +240,23 @@ class QueuedRunQuerySet(models.QuerySet[Instance]):
         untold = Q(due_at__isnull=True) | DUE
         return self.lapsed().filter(untold, takeovers__lt=max_takeovers)
 
-    def cancel_lapsed(self) -> int:
-        """End the lapsed runs that somebody wants to be cancelled, and say how many those were."""
-        wanted = self.lapsed().filter(cancel_requested_at__isnull=False)
-        return wanted.update(
-            status=RunStatus.CANCELLED.value,
-            token=F("token") + 1,
-            owner="",
-            lease_expires_at=None,
-            error=Concat(Value("Cancelled: "), "cancel_reason", output_field=models.TextField()),
-            due_at=None,
-            updated_at=DatabaseTime(),
-            finished_at=DatabaseTime(),
-        )
+    def to_cancel(self) -> Self:
+        """Lapsed runs that somebody wants to be cancelled."""
+        return self.lapsed().filter(cancel_requested_at__isnull=False)
+
+    def wish_of(self, run_id: str) -> str:
+        """The reason for which somebody wants a run to be cancelled, "" where there is none."""
+        return self.filter(run_id=run_id).values_list("cancel_reason", flat=True).first() or ""
+
+    def lock_free(self, run_id: str) -> bool:
+        """Whether nobody else has a run locked; then it is ours until the transaction ends.
+
+        Where the database cannot tell, the next statement waits for whoever has it.
+        """
+        if not connections[self.db].features.has_select_for_update_skip_locked:
+            return True
+        free = self.filter(run_id=run_id).select_for_update(skip_locked=True).order_by()
+        return bool(free.values_list("pk", flat=True))
 
     def waiting_by_queue(self) -> dict[str, dict[str, Any]]:
         """For each queue with open runs the figures of `QueueState`; one query."""

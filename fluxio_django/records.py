@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
+from secrets import randbits
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
@@ -64,6 +65,13 @@ class Note:
 
 
 NO_NOTE = Note()
+
+_TOKEN_STEP_BITS = 16
+
+
+def next_token(seen: SeenRun) -> int:
+    """A token for the next change of a run, by which that is recognised if its answer is lost."""
+    return seen.record.token + 1 + randbits(_TOKEN_STEP_BITS)
 
 
 class Beginning(NamedTuple):

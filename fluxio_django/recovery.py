@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ from fluxio.types import RunStatus
 from fluxio_django.conf import settings
 from fluxio_django.dispatch import deliver
 from fluxio_django.faults import surely
+from fluxio_django.idling import bounded_transaction
 from fluxio_django.limits import Limits, gated_pipelines, limits_of
-from fluxio_django.records import SeenRun
+from fluxio_django.records import SeenRun, next_token
 from fluxio_django.retention import gardener
 from fluxio_django.signals import send_ended
 from fluxio_django.tables import Tables
@@ -64,7 +65,7 @@ def sweep(using: str | None = None) -> Swept:
         StoreError: the database failed; what it does to old runs is only logged.
     """
     tables = Tables(using)
-    cancelled = surely(tables.alias, tables.runs.cancel_lapsed)
+    cancelled = _cancel_lapsed(tables)
     maximum = settings().max_takeovers
     return Swept(
         cancelled=cancelled,
@@ -133,7 +134,7 @@ def hand_over(tables: Tables, due: RunQuerySet[Any] | None = None) -> int:
 
 def bury_dead(tables: Tables, seen: SeenRun) -> bool:
     """Give up a run that lost its worker too often, whose last owner is gone for certain."""
-    return surely(tables.alias, partial(_bury, tables, seen, owner_is_dead=seen.held))
+    return _bury(tables, seen, owner_is_dead=seen.held)
 
 
 def queue_states(tables: Tables, known: Sequence[str]) -> list[QueueState]:
@@ -158,16 +159,62 @@ def bury(using: str | None = None, *, limit: int = _AT_ONCE) -> list[SeenRun]:
     """
     tables = Tables(using)
     hopeless = _lapsed(using, given_up=True, limit=limit)
-    return [seen for seen in hopeless if surely(tables.alias, partial(_bury, tables, seen))]
+    return [seen for seen in hopeless if _bury(tables, seen)]
 
 
 def _bury(tables: Tables, seen: SeenRun, *, owner_is_dead: bool = False) -> bool:
-    buried = tables.runs.bury(seen, _reason(seen), owner_is_dead=owner_is_dead)
-    if buried:
+    def end(token: int) -> bool:
+        return tables.runs.bury(seen, _reason(seen), token, owner_is_dead=owner_is_dead)
+
+    return _end(tables, seen, end, RunStatus.DEAD)
+
+
+def _cancel_lapsed(tables: Tables) -> int:
+    """End the lapsed runs that somebody wants to be cancelled, and say how many those were."""
+    wanted = tables.runs.to_cancel().order_by("lease_expires_at")
+    found = surely(tables.alias, lambda: wanted[:_AT_ONCE].as_seen())
+    return sum(_cancel(tables, seen) for seen in found)
+
+
+def _cancel(tables: Tables, seen: SeenRun) -> bool:
+    def end(token: int) -> bool:
+        why = tables.runs.wish_of(seen.record.run_id)
+        return tables.runs.cancel(seen, why, token, owner_is_dead=False)
+
+    return _end(tables, seen, end, RunStatus.CANCELLED)
+
+
+def _end(tables: Tables, seen: SeenRun, end: Callable[[int], bool], status: RunStatus) -> bool:
+    """End a run that nobody executes, and say so once it is durable; whether it was ended."""
+    ended = surely(tables.alias, _Ending(tables, seen, end))
+    if ended:
         record = seen.record
-        tell = partial(send_ended, record.run_id, record.pipeline, RunStatus.DEAD)
+        tell = partial(send_ended, record.run_id, record.pipeline, status)
         transaction.on_commit(tell, using=tables.alias)
-    return buried
+    return ended
+
+
+class _Ending:
+    """One run to be ended by the sweep; call it until it says whether it was.
+
+    A run that somebody has locked is left to the next sweep, where the database can tell. By the
+    token it is known again when the answer to an earlier try was lost.
+    """
+
+    def __init__(self, tables: Tables, seen: SeenRun, end: Callable[[int], bool]) -> None:
+        self._tables = tables
+        self._run_id = seen.record.run_id
+        self._token = next_token(seen)
+        self._end = end
+        self._was_asked = False
+
+    def __call__(self) -> bool:
+        runs = self._tables.runs
+        if self._was_asked and runs.has_token(self._run_id, self._token):
+            return True
+        self._was_asked = True
+        with bounded_transaction(self._tables.alias, settings().lease_seconds):
+            return runs.lock_free(self._run_id) and self._end(self._token)
 
 
 def _lapsed(using: str | None, *, given_up: bool, limit: int) -> list[SeenRun]:

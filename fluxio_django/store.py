@@ -15,7 +15,7 @@ from fluxio.store.admission import run_in_use
 from fluxio.store.base import Checkpoint, CheckpointStore
 from fluxio.store.snapshot import checkpoint_from_rows, record_of, row_from_checkpoint
 from fluxio_django.commits import check_rows
-from fluxio_django.faults import surely
+from fluxio_django.faults import RACES, changed_too_often, surely
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.records import SeenRun
 from fluxio_django.tables import Tables, hop
@@ -91,11 +91,12 @@ class DjangoStore(CheckpointStore):
         surely(self._tables.alias, lambda: runs.forget(run_id))
 
     def _save(self, checkpoint: Checkpoint) -> None:
-        while True:
+        for _ in range(RACES):
             seen = self._tables.runs.seen(checkpoint.run_id)
             saved = self._begin(checkpoint) if seen is None else self._append(checkpoint, seen)
             if saved:
                 return
+        raise changed_too_often(checkpoint.run_id, "saved")
 
     def _begin(self, checkpoint: Checkpoint) -> bool:
         row = row_from_checkpoint(checkpoint, sequence=0, attempt=1)

@@ -18,10 +18,10 @@ from fluxio.runtime.reading import checked_run_id
 from fluxio.runtime.runs import ForkOrder, Watchers
 from fluxio.types import OnConflict, RunStatus
 from fluxio_django.conf import settings
-from fluxio_django.faults import surely
+from fluxio_django.faults import RACES, changed_too_often, surely
 from fluxio_django.models import Run
 from fluxio_django.pipeline import DjangoPipeline
-from fluxio_django.records import SeenRun
+from fluxio_django.records import SeenRun, next_token
 from fluxio_django.registry import pipelines
 from fluxio_django.rights import Right
 from fluxio_django.signals import send_ended
@@ -156,29 +156,49 @@ def cancel(run_id: str, reason: str = "") -> RunStatus:
         RunEndedError: it has ended already.
     """
     run, tables = find_run(run_id), Tables(database())
-    status = surely(tables.alias, partial(_cancel, tables, run_id, reason))
+    status = surely(tables.alias, _Cancellation(tables, run_id, reason))
     if status is RunStatus.CANCELLED:
         tell = partial(send_ended, run_id, run.pipeline, status)
         transaction.on_commit(tell, using=tables.alias)
     return status
 
 
-def _cancel(tables: Tables, run_id: str, reason: str) -> RunStatus:
-    why = f"Cancelled: {reason}" if reason else "Cancelled."
-    while True:
-        seen = seen_run(tables, run_id)
-        if not seen.record.status.is_open:
-            raise RunEndedError(
-                f"Run {run_id!r} is {seen.record.status} already; there is nothing to cancel.",
-                run_id=run_id,
-                status=seen.record.status,
-            )
+class _Cancellation:
+    """One wish to end a run; call it until it gives the status that the run has now."""
+
+    def __init__(self, tables: Tables, run_id: str, reason: str) -> None:
+        self._tables = tables
+        self._run_id = run_id
+        self._reason = reason
+        # What our last try would leave behind; its answer may have been lost.
+        self._token: int | None = None
+
+    def __call__(self) -> RunStatus:
+        for _ in range(RACES):
+            seen = seen_run(self._tables, self._run_id)
+            if seen.record.token == self._token:
+                return RunStatus.CANCELLED
+            if not seen.record.status.is_open:
+                raise RunEndedError(
+                    f"Run {self._run_id!r} is {seen.record.status} already; there is nothing to "
+                    "cancel.",
+                    run_id=self._run_id,
+                    status=seen.record.status,
+                )
+            status = self._try(seen)
+            if status is not None:
+                return status
+        raise changed_too_often(self._run_id, "cancelled")
+
+    def _try(self, seen: SeenRun) -> RunStatus | None:
+        runs = self._tables.runs
         dead = seen.held and is_provably_dead(seen.record.owner or "")
         if seen.held and not dead:
-            if tables.runs.ask_to_cancel(run_id, reason):
-                return RunStatus.RUNNING
-        elif tables.runs.cancel(seen, why, owner_is_dead=dead):
-            return RunStatus.CANCELLED
+            asked = runs.ask_to_cancel(self._run_id, self._reason)
+            return RunStatus.RUNNING if asked else None
+        self._token = next_token(seen)
+        ended = runs.cancel(seen, self._reason, self._token, owner_is_dead=dead)
+        return RunStatus.CANCELLED if ended else None
 
 
 def seen_run(tables: Tables, run_id: str) -> SeenRun:

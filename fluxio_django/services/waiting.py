@@ -12,7 +12,7 @@ from fluxio.types import RunStatus
 from fluxio_django import queueing, recovery
 from fluxio_django.conf import settings
 from fluxio_django.dispatch import Work, deliver_after_commit, work_after_commit
-from fluxio_django.faults import surely
+from fluxio_django.faults import RACES, changed_too_often, surely
 from fluxio_django.handles import RunHandle
 from fluxio_django.health import Health, examine
 from fluxio_django.queueing import Wish
@@ -59,7 +59,7 @@ def requeue(run_id: str) -> RunHandle:
 
 
 def _requeue(tables: Tables, run_id: str) -> list[Ticket]:
-    while True:
+    for _ in range(RACES):
         seen = seen_run(tables, run_id)
         if seen.held and not is_provably_dead(seen.record.owner or ""):
             raise run_in_use(seen.record)
@@ -72,6 +72,7 @@ def _requeue(tables: Tables, run_id: str) -> list[Ticket]:
         tickets = queueing.requeue(tables, seen)
         if tickets is not None:
             return tickets
+    raise changed_too_often(run_id, "requeued")
 
 
 def pause_queue(name: str, reason: str = "") -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync
-from django.db import OperationalError, connections, transaction
+from django.db import connections, transaction
 
 from fluxio.errors import FluxioError, LeaseLostError, RunIDInUseError, StoreError
 from fluxio.store.base import Claim, Commit
@@ -24,6 +24,7 @@ from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Run
 from fluxio_django.tables import Tables, hop
 from fluxio_django.turns import Outcome, Request, in_turn, take_turn
+from tests.app.lost_answers import answers_lost
 
 IDS = ["a", "b", "c", "d"]
 
@@ -49,24 +50,6 @@ def statements_on(database: str) -> Iterator[Counter[str]]:
 
     with connections[database].execute_wrapper(count):
         yield sent
-
-
-@contextmanager
-def answers_lost(database: str, kind: str, times: int = 1) -> Iterator[None]:
-    """The connection goes when a statement has been carried out, before its answer is heard."""
-    left = [times]
-
-    def lose(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        result = execute(sql, params, many, context)
-        if sql.startswith(kind) and left[0]:
-            left[0] -= 1
-            context["connection"].close()
-            raise OperationalError("the answer never came")
-        return result
-
-    with connections[database].execute_wrapper(lose):
-        yield
-    assert left == [0], "no answer was lost"
 
 
 def turn(database: str, commits: dict[str, tuple[Claim, Commit]]) -> dict[str, Outcome]:

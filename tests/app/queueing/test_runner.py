@@ -1,5 +1,6 @@
 """A ticket is worth one execution of a run that is queued or has lost its worker, and no more."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,13 +8,14 @@ from django.db import connections, transaction
 from django.test import Client
 from django.urls import reverse
 
-from fluxio.errors import RunIDInUseError
+from fluxio.errors import RunIDInUseError, StoreError
 from fluxio.runtime.owner import own_identity
 from fluxio.testing.conformance.samples import opening
 from fluxio.types import RunStatus
 from fluxio_django import DjangoStore, recovery, services
 from fluxio_django.models import PipelineVersion, Run
 from fluxio_django.pipeline import DjangoPipeline
+from fluxio_django.querysets import RunQuerySet
 from fluxio_django.registry import pipelines
 from fluxio_django.runner import Executed, execute
 from fluxio_django.services import RunEndedError
@@ -215,3 +217,34 @@ def test_a_requeued_run_gets_as_many_takeovers_as_a_new_one(
         run = the_run(eager)
         assert (run.status, run.takeovers) == (RunStatus.QUEUED, 0)
     assert the_run(eager).status == RunStatus.SUCCEEDED
+
+
+def test_what_failed_before_it_was_cancelled_is_not_told_as_the_error(
+    checkout: DjangoPipeline, eager: str
+) -> None:
+    queued(checkout)
+    Run.objects.using(eager).update(error="ValueError: no", error_type="ValueError")
+    services.cancel("order")
+    run = the_run(eager)
+    assert (run.error, run.error_type) == ("Cancelled.", "")
+
+
+@pytest.mark.parametrize("operation", ["cancel", "requeue", "save"])
+def test_a_run_that_seems_to_change_for_ever_is_given_up_after_a_few_tries(
+    checkout: DjangoPipeline, eager: str, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    queued(checkout)
+    tables, store = Tables(eager), DjangoStore(eager)
+    seen, saved = tables.runs.seen("order"), store.load_blocking("order")
+    assert seen is not None
+    assert saved is not None
+    old = replace(seen, record=replace(seen.record, token=seen.record.token - 1))
+    left = iter(range(100))  # a transaction under REPEATABLE READ never sees what others did
+    monkeypatch.setattr(RunQuerySet, "seen", lambda *_: (next(left), old)[1])
+    work = {
+        "cancel": lambda: services.cancel("order"),
+        "requeue": lambda: services.requeue("order"),
+        "save": lambda: store.save_blocking(saved),
+    }
+    with pytest.raises(StoreError, match="REPEATABLE READ"):
+        work[operation]()
