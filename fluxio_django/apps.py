@@ -29,9 +29,10 @@ def set_up_runtime() -> None:
     from fluxio.runtime.environment import set_default_environment
     from fluxio_django.dispatch import execute_with
     from fluxio_django.environment import django_environment
-    from fluxio_django.references import register_models
+    from fluxio_django.references import advise_on_lazy_objects, register_models
     from fluxio_django.runner import execute
 
     set_default_environment(django_environment())
     register_models()
+    advise_on_lazy_objects()
     execute_with(execute)

@@ -14,9 +14,11 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.base import ModelState
+from django.utils.functional import LazyObject, Promise
 
 from fluxio.codec import DEFAULT_CODEC, register_type, registered_types
 from fluxio.codec.paths import Refusal
+from fluxio.codec.registry import advise
 from fluxio.errors import EncodingError, FluxioError
 
 STORED_NAME = "django.model"
@@ -114,6 +116,21 @@ def reference_to(instance: models.Model) -> ModelReference:
             f"{label}. Take the instance from the installed model."
         )
     return ModelReference(label, _plain_key(instance), instance._state.db or DEFAULT_DB_ALIAS)
+
+
+def advise_on_lazy_objects() -> None:
+    """Have refusals say what to put into a context instead of what Django works out when used."""
+    advise(
+        LazyObject,
+        "It stands for an object that is fetched when it is used. Put that object itself into the "
+        "context; for request.user it is await request.auser(), or get_user(request) of "
+        "django.contrib.auth.",
+    )
+    advise(
+        Promise,
+        "It is worked out anew in every language. Put the text itself into the context, by "
+        "str(...), or translate where the text is shown.",
+    )
 
 
 @contextmanager

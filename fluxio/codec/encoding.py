@@ -247,7 +247,7 @@ def encode_registered(walk: Walk, value: Any, depth: int) -> Any:
     """A value outside the closed table: by its registration, or not at all."""
     registration = walk.types.find(type(value))
     if registration is None:
-        raise _unregistered(type(value))
+        raise _unregistered(type(value), walk.types.remedy(type(value)))
     walk.enter(1, depth)
     try:
         payload = registration.encode(value)
@@ -278,15 +278,14 @@ def _encode_fields(walk: Walk, holder: Any, fields: Attributes, depth: int) -> d
     return encoded
 
 
-def _unregistered(cls: type) -> Refusal:
+def _unregistered(cls: type, remedy: str | None) -> Refusal:
     shown = f"{cls.__module__}.{cls.__qualname__}"
     base = next((base for base in cls.__mro__[1:] if base in HANDLERS), None)
     loss = "" if base is None else f", and storing it as {base.__name__} would lose its type"
     directions = "" if automatic_form(cls) else ", encode=..., decode=..."
-    return Refusal(
-        f"is of type {shown}, which has no stored form{loss}. Convert it to plain values, or call "
-        f'register_type({cls.__name__}, name="..."{directions}).'
-    )
+    call = f'register_type({cls.__name__}, name="..."{directions})'
+    remedy = remedy or f"Convert it to plain values, or call {call}."
+    return Refusal(f"is of type {shown}, which has no stored form{loss}. {remedy}")
 
 
 HANDLERS: dict[type, Handler | None] = {

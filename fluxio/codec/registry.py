@@ -61,6 +61,7 @@ class Types:
 
     by_class: Mapping[type, Registration] = field(default_factory=dict)
     by_name: Mapping[str, Registration] = field(default_factory=dict)
+    advice: Mapping[type, str] = field(default_factory=dict)
 
     def find(self, cls: type) -> Registration | None:
         """The registration of exactly `cls`, or of the nearest base that covers subclasses."""
@@ -72,6 +73,10 @@ class Types:
                     return found
             return None
         return found
+
+    def remedy(self, cls: type) -> str | None:
+        """What to put into a context instead of an instance of `cls`, if somebody has said."""
+        return next((self.advice[base] for base in cls.__mro__ if base in self.advice), None)
 
     def refer(self, text: str) -> bool:
         """Whether a stored text may refer to something that is kept elsewhere, and can change."""
@@ -155,6 +160,16 @@ def register_type(
         return cls
 
     return register if cls is None else register(cls)
+
+
+def advise(cls: type[Any], remedy: str) -> None:
+    """Say what to put into a context instead of instances of a class and of its subclasses.
+
+    For classes that nobody should register. `remedy` is the sentence that ends the refusal.
+    """
+    global _types
+    with _lock:
+        _types = replace(_types, advice={**_types.advice, cls: remedy})
 
 
 @contextmanager

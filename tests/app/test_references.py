@@ -12,6 +12,8 @@ from django.contrib.sessions.models import Session
 from django.db import connections, models
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_lazy
 
 from fluxio import Context, InMemoryCache, InMemoryStore, stage
 from fluxio.codec import DEFAULT_CODEC
@@ -236,6 +238,21 @@ def test_an_unsaved_instance_is_refused_with_its_key_path(
         pipeline.invoke_sync({"group": None, "items": [{"of": make()}]}, run_id="r")
     assert caught.value.path == 'ctx["items"][0]["of"]'
     assert not Run.objects.using(database).filter(run_id="r").exists()
+
+
+def test_a_lazy_user_is_refused_with_the_way_to_the_user_itself(pipeline: DjangoPipeline) -> None:
+    def fetch() -> Any:
+        raise AssertionError("nobody may fetch it")
+
+    with pytest.raises(EncodingError, match=r"\[\"user\"\].*await request\.auser\(\)") as caught:
+        pipeline.invoke_sync({"user": SimpleLazyObject(fetch)})
+    assert "register_type" not in str(caught.value)
+
+
+def test_a_lazy_text_is_refused_with_the_way_to_the_text(pipeline: DjangoPipeline) -> None:
+    with pytest.raises(EncodingError, match=r"by str\(\.\.\.\)") as caught:
+        pipeline.invoke_sync({"title": gettext_lazy("Runs")})
+    assert "register_type" not in str(caught.value)
 
 
 def test_a_proxy_comes_back_as_the_proxy(

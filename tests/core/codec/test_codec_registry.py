@@ -18,7 +18,7 @@ from fluxio.codec import (
     register_type,
     registered_types,
 )
-from fluxio.codec.registry import current_types
+from fluxio.codec.registry import advise, current_types
 from fluxio.errors import ConfigurationError, DecodingError, EncodingError
 
 OF_THE_APP = frozenset(registered_types())
@@ -122,6 +122,22 @@ def test_a_subclass_of_a_dataclass_is_not_stored_as_its_registered_base() -> Non
 
     with pytest.raises(EncodingError, match="Derived, which has no stored form"):
         DEFAULT_CODEC.encode_value(Derived(1))
+
+
+def test_a_refusal_gives_the_advice_for_the_nearest_class() -> None:
+    class Base:
+        pass
+
+    class Derived(Base):
+        pass
+
+    advise(Base, "Take the base away.")
+    advise(Derived, "Take it away.")
+    for value, remedy in ((Base(), "Take the base away"), (Derived(), "Take it away")):
+        with pytest.raises(EncodingError, match=rf"has no stored form\. {remedy}\.$"):
+            DEFAULT_CODEC.encode({"a": value})
+    register_type(Derived, name="derived", encode=lambda _: None, decode=lambda _: Derived())
+    DEFAULT_CODEC.encode({"a": Derived()})
 
 
 def test_a_family_of_classes_travels_under_one_name_when_asked_for() -> None:
