@@ -223,11 +223,14 @@ class Pipeline(Nestable):
 
         return stream_chunks(start)
 
-    async def run_step(self, name: str, ctx: Context) -> Context:
+    async def run_step(self, name: str, ctx: Mapping[str, Any]) -> Context:
         """Run one stage through its middleware, outside of any run; nothing is recorded.
+
+        `ctx` is a context, or a mapping of which one is made.
 
         Raises:
             KeyError: no step or stage has this name.
+            TypeError: `ctx` is no mapping or has a key that is no str.
         """
         return await run_single_step(self._runs(), self.compiled.call(name), ctx)
 

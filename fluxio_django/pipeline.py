@@ -322,7 +322,7 @@ class DjangoPipeline(Pipeline):
             force=force,
         )
 
-    def run_step_sync(self, name: str, ctx: Context) -> Context:
+    def run_step_sync(self, name: str, ctx: Mapping[str, Any]) -> Context:
         """See `Pipeline.run_step`."""
         return async_to_sync(self.run_step)(name, ctx)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fluxio.context import Context
@@ -52,15 +53,16 @@ class Alone:
         )
 
 
-async def run_single_step(runs: Runs, call: Call, context: Context) -> Context:
+async def run_single_step(runs: Runs, call: Call, context: Mapping[str, Any]) -> Context:
     """The context after one stage, with what it wrote (for a router: its patch) as writes.
 
     Raises:
+        TypeError: `context` is no mapping or has a key that is no str.
         Exception: whatever the stage raised.
     """
     environment = runs.environment
     surroundings = Alone(environment.new_run_id(), environment.debugging())
-    given = context.settled()
+    given = (context if isinstance(context, Context) else Context.create(context)).settled()
     outcome = await runs.executor.execute(call, given, surroundings)
     if isinstance(outcome, Failed):
         raise outcome.error

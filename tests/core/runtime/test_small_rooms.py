@@ -41,6 +41,16 @@ async def test_a_single_step_gives_its_context_with_its_writes() -> None:
     assert dict(after.writes) == {"plain": 1}
 
 
+async def test_a_single_step_makes_a_context_of_plain_values() -> None:
+    after = await Pipeline([plain]).run_step("plain", {"given": 1})
+    assert dict(after.writes) == {"plain": 1}
+
+
+async def test_a_single_step_refuses_what_is_no_mapping() -> None:
+    with pytest.raises(TypeError, match="mapping"):
+        await Pipeline([plain]).run_step("plain", [1])  # type: ignore[arg-type]
+
+
 async def test_a_single_router_gives_its_patch() -> None:
     @stage
     async def pick(ctx: Context) -> Send:
