@@ -37,7 +37,7 @@ class InvalidRunIDError(FluxioError, ValueError):
 
 
 class StageResultError(FluxioError, TypeError):
-    """A stage returned something that is neither a `Context` nor a `Send`."""
+    """A stage, or a middleware, returned something that is neither a `Context` nor a `Send`."""
 
     stage: str
 

@@ -17,7 +17,14 @@ from fluxio.runtime.environment import Clock, SyncCaller
 from fluxio.runtime.limit import TimeLimit
 from fluxio.runtime.loopless import in_loop
 from fluxio.runtime.mutation import Watch
-from fluxio.runtime.outcomes import Failed, Outcome, Succeeded, checked_result, writes_of
+from fluxio.runtime.outcomes import (
+    Failed,
+    Outcome,
+    Succeeded,
+    checked_result,
+    checked_return,
+    writes_of,
+)
 from fluxio.runtime.schemas import validate
 from fluxio.runtime.step import ProgressSink, Step, enter_step, leave_step
 from fluxio.types import Next, StageMiddleware
@@ -294,7 +301,10 @@ def _plainly(stage: Stage, context: Context, limit: TimeLimit | None = None) -> 
 
 
 def _around(middleware: StageMiddleware, stage: Stage, handler: Next) -> Next:
-    return lambda context: middleware(stage, context, handler)
+    async def around(context: Context) -> Context | Send:
+        return checked_return(stage, middleware, await middleware(stage, context, handler))
+
+    return around
 
 
 def _own(error: Exception | asyncio.CancelledError, stage: Stage) -> Exception:

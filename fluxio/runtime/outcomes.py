@@ -9,6 +9,7 @@ from fluxio.context import Context
 from fluxio.errors import RoutingError, StageResultError
 from fluxio.nodes import Send, Stage
 from fluxio.program import Call
+from fluxio.types import StageMiddleware
 
 
 class Succeeded(NamedTuple):
@@ -41,11 +42,31 @@ def checked_result(stage: Stage, result: Any) -> Context | Send:
     """
     if isinstance(result, Context | Send):
         return result
-    given = "None (a missing return?)" if result is None else type(result).__name__
     raise StageResultError(
-        f"Stage {stage.name!r} returned {given}. Return the context, or Send(...) from a router.",
+        f"Stage {stage.name!r} returned {_named(result)}. Return the context, or Send(...) from a "
+        "router.",
         stage=stage.name,
     )
+
+
+def checked_return(stage: Stage, middleware: StageMiddleware, result: Any) -> Context | Send:
+    """What a middleware made of a stage's result, when it is one.
+
+    Raises:
+        StageResultError: it is neither a Context nor a Send.
+    """
+    if isinstance(result, Context | Send):
+        return result
+    name = getattr(middleware, "__qualname__", type(middleware).__qualname__)
+    raise StageResultError(
+        f"Middleware {name} around stage {stage.name!r} returned {_named(result)}. Return what "
+        "next(...) gave, or a context or Send made from it.",
+        stage=stage.name,
+    )
+
+
+def _named(result: Any) -> str:
+    return "None (a missing return?)" if result is None else type(result).__name__
 
 
 def writes_of(

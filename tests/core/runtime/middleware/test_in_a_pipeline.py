@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from fluxio import (
     RetryMiddleware,
     RetryPolicy,
     Send,
+    StageResultError,
     StageTimeoutError,
     current_step,
     stage,
@@ -159,3 +161,37 @@ async def test_the_four_work_together_outermost_first() -> None:
             await orders.invoke({})
     assert order == ["after cache"] + ["after retry", "innermost"] * 3
     assert [seconds for seconds in clock.sleeps if seconds] == [2, 2]
+
+
+class Giving(Middleware):
+    """A middleware that makes something else of every result."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+    async def __call__(self, stage: Stage, ctx: Context, next: Next) -> Any:
+        await next(ctx)
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "named"), [(None, r"None \(a missing return\?\)"), ({"charged": True}, "dict")]
+)
+async def test_a_middleware_that_returns_no_result_is_named_with_its_stage(
+    result: Any, named: str
+) -> None:
+    flaky = Flaky(0)
+    around = [CacheMiddleware(InMemoryCache()), Giving(result)]
+    refusal = f"Middleware Giving around stage 'charge' returned {named}. Return"
+    with pytest.raises(StageResultError, match=refusal) as caught:
+        await durable(flaky.stage, middleware=around).invoke({}, run_id="r")
+    assert caught.value.stage == "charge"
+    assert flaky.attempts == [1]
+
+
+async def test_a_function_that_returns_no_result_around_a_stage_is_named() -> None:
+    async def forgetful(stage: Stage, ctx: Context, next: Next) -> Any:
+        await next(ctx)
+
+    with pytest.raises(StageResultError, match=r"Middleware \S*forgetful around stage 'charge'"):
+        await Pipeline([Flaky(0).stage], middleware=[forgetful]).invoke({})
