@@ -16,6 +16,7 @@ import fluxio
 from fluxio.errors import ConfigurationError
 from fluxio.patterns import DEFAULT_PATTERNS
 from fluxio_django.rules import RULES
+from fluxio_django.rules import Rule as KeyRule
 
 if TYPE_CHECKING:
     from fluxio_django.models import Run
@@ -69,10 +70,11 @@ class Settings:
 
     visible_to: str | Callable[[Any, Any], Any] | None = None
     """A function, or the dotted path of one, that takes a user and runs and gives those of them
-    that this user may know of."""
+    that this user may know of. Where it leads to no function, nobody is shown any."""
 
     redact: Sequence[str] = DEFAULT_PATTERNS
-    """Parts of keys whose values nobody is shown."""
+    """Parts of keys whose values nobody is shown. Where they are no list of texts, no values and no
+    texts of errors are shown at all."""
 
     views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The pipelines that `fluxio_django.urls` is open for, by name, each with a dict: `START` is
@@ -123,7 +125,8 @@ class Problem:
 
 
 def settings() -> Settings:
-    """What FLUXIO says now; defaults stand in for what it says wrongly."""
+    """What FLUXIO says now; defaults stand in for what it says wrongly, save where they would show
+    or store too much."""
     return _read()[0]
 
 
@@ -199,11 +202,11 @@ def visibility_rule() -> Rule | None:
     Raises:
         ConfigurationError: it leads to no function.
     """
-    chosen = settings().visible_to
-    if chosen is None or not isinstance(chosen, str):
-        return chosen
+    chosen: Any = settings().visible_to
+    if chosen is None:
+        return None
     try:
-        found: Any = import_string(chosen)
+        found = import_string(chosen) if isinstance(chosen, str) else chosen
     except ImportError as problem:
         raise _no_rule(chosen, f"cannot be imported: {problem}") from problem
     if not callable(found):
@@ -226,7 +229,7 @@ def _callback(chosen: fluxio.BaseCallback | str) -> fluxio.BaseCallback:
     return found
 
 
-def _no_rule(chosen: str, reason: str) -> ConfigurationError:
+def _no_rule(chosen: object, reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"FLUXIO['VISIBLE_TO'] is {chosen!r}, which {reason}. Use the dotted path of a function "
         "that takes a user and a query set of runs, and returns the runs this user may know of."
@@ -277,9 +280,11 @@ def _read() -> tuple[Settings, tuple[Problem, ...]]:
         rule = RULES.get(key)
         if rule is None:
             passed_over.append(_unknown(key))
-        elif not rule.accepts(value):
-            passed_over.append(_unfit(key, value, rule.wanted))
-        else:
+            continue
+        fits = rule.accepts(value)
+        if not fits:
+            passed_over.append(_unfit(key, value, rule))
+        if fits or rule.kept:
             accepted[key.lower()] = value
     return Settings(**accepted), tuple(passed_over)
 
@@ -293,13 +298,14 @@ def _unknown(key: object) -> Problem:
     )
 
 
-def _unfit(key: str, value: object, wanted: str) -> Problem:
-    told = "does not fit" if RULES[key].secret else f"is {value!r}"
+def _unfit(key: str, value: object, rule: KeyRule) -> Problem:
+    told = "does not fit" if rule.secret else f"is {value!r}"
+    then = "nothing that it could hide is shown" if rule.kept else "the default is used instead"
     return Problem(
         key=key,
         known=True,
-        message=f"FLUXIO[{key!r}] {told}; the default is used instead.",
-        hint=f"Give {wanted}.",
+        message=f"FLUXIO[{key!r}] {told}; {then}.",
+        hint=f"Give {rule.wanted}.",
     )
 
 

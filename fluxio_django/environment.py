@@ -12,7 +12,7 @@ from django.db import connections
 from fluxio.runtime import environment as core
 from fluxio.runtime.loopless import in_loop
 from fluxio_django.conf import settings
-from fluxio_django.redaction import shown_text
+from fluxio_django.redaction import recorded_text
 from fluxio_django.references import fetching
 
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ def django_environment() -> core.Environment:
         make_caller=lambda max_workers: ThreadSensitiveCaller(),
         debugging=debugging,
         lease_seconds=lambda: settings().lease_seconds,
-        scrub=shown_text,
+        scrub=recorded_text,
         fetching=fetching,
         leave_thread=connections.close_all,
     )

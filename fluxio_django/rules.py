@@ -29,12 +29,14 @@ _SHORTEST_TOKEN = 16
 class Rule:
     """Whether a value fits, and what to say that is wanted where it does not.
 
-    A value that is `secret` is not repeated.
+    A value that is `secret` is not repeated. One that is `kept` gives no place to a default where
+    it does not fit: what needs it raises.
     """
 
     accepts: Callable[[Any], bool]
     wanted: str
     secret: bool = False
+    kept: bool = False
 
 
 def _is_whole(value: object) -> bool:
@@ -54,10 +56,6 @@ def _is_token(value: object) -> bool:
         and len(value) >= _SHORTEST_TOKEN
         and all("!" <= one <= "~" for one in value)
     )
-
-
-def _is_function(value: object) -> bool:
-    return value is None or callable(value) or (isinstance(value, str) and "." in value)
 
 
 def _are_patterns(value: object) -> bool:
@@ -127,13 +125,15 @@ RULES = {
     ),
     "DISPATCHER": Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
     "QUEUES": Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
-    "REDACT": Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']"),
+    # The default in its place would show what the project means to hide.
+    "REDACT": Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']", kept=True),
     "RETENTION": Rule(
         _is_retention,
         "a dict of pipelines ('*' for the others), each a dict of "
         f"{', '.join(ENDED)} to a number of days, a timedelta or None",
     ),
-    "VISIBLE_TO": Rule(_is_function, "a function, or the dotted path of one"),
+    # No rule in the place of one that is wrong would show everybody the runs of all.
+    "VISIBLE_TO": Rule(lambda value: True, "a function, or the dotted path of one"),
     "VIEWS": Rule(
         _are_openings,
         "names of pipelines with what is open, e.g. {'orders.checkout': {'START': 'signed-in'}}",

@@ -14,7 +14,10 @@ class CheckID(Enum):
     """
 
     UNKNOWN_KEY = "fluxio.E001", "FLUXIO has an unknown key, or is no dict."
-    UNFIT_VALUE = "fluxio.E002", "A value in FLUXIO does not fit; the default is used instead."
+    UNFIT_VALUE = (
+        "fluxio.E002",
+        "A value in FLUXIO does not fit; its default is used, or nothing is shown.",
+    )
     NO_STORE = "fluxio.E003", "FLUXIO['STORE'] leads to no store."
     UNKNOWN_DATABASE = "fluxio.E004", "FLUXIO['DATABASE'] is no alias of DATABASES."
     UNFIT_DATABASE = "fluxio.E005", "Runs cannot be kept in a database of this kind."

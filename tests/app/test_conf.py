@@ -43,7 +43,6 @@ BAD = {
     "MAX_TAKEOVERS": (0, -1, 2.0, "5", True),
     "MAX_PAYLOAD_BYTES": (0, 1.5, "1MB", 10 * 1024 * 1024 + 1),
     "DISPATCHER": ("post", None, [], "INLINE"),
-    "REDACT": (None, "password", [""], ["a", 7], [" "]),
     "HEALTH_TOKEN": ("", "fifteen letters", "with spaces in between", b"a-long-random-secret"),
     "HEALTH_WAIT_SECONDS": (0, "30", None),
     "CALLBACKS": ("fluxio.LoggingCallback", ["nowhere"], [7], [BaseCallback]),

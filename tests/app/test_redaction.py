@@ -15,12 +15,14 @@ from django.core.management import call_command
 
 from fluxio import Context, Pipeline, Secret, register_type, stage
 from fluxio.codec import isolated_types
+from fluxio.errors import ConfigurationError
 from fluxio_django import pipelines, register, services
 from fluxio_django.admin.rendering import Renderer
 from fluxio_django.log import read_page
 from fluxio_django.models import Run
 from fluxio_django.redaction import shown_text, shown_values
 from fluxio_django.values import json_values, short
+from tests.shown import shown as shown_as
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,6 +195,28 @@ def test_an_object_with_a_stored_form_shows_that_form(run: Run) -> None:
 
 def test_short_texts_end_after_a_thousand_characters() -> None:
     assert short(["a" * 600, ["b" * 600]]) == f"['{'a' * 600}', ['{'b' * 393}..."
+
+
+@pytest.mark.parametrize("patterns", [None, "iban", [""], ["a", 7], [" "]], ids=shown_as)
+def test_keys_that_nobody_can_understand_are_no_reason_to_show_what_they_hide(
+    settings: Any, patterns: object
+) -> None:
+    settings.FLUXIO = {"REDACT": patterns}
+    for show in (shown_values, lambda values: shown_text("iban=DE1", values)):
+        with pytest.raises(ConfigurationError, match=r"'REDACT'.* Give a list of parts of keys"):
+            show({"iban": 1})
+
+
+def test_a_failure_is_recorded_without_its_text_while_nobody_knows_what_to_hide(
+    run: Run, settings: Any
+) -> None:
+    settings.FLUXIO = {"REDACT": "iban"}
+    with pytest.raises(ValueError, match="refused"):
+        pipelines["vault.login"].invoke_sync({"plain": Secret("p")}, run_id="other")
+    other = Run.objects.get(run_id="other")
+    assert other.status == "failed"
+    assert "refused" not in other.error
+    assert "Give a list of parts of keys" in other.error
 
 
 def test_a_field_of_a_dataclass_is_hidden_by_its_name() -> None:

@@ -8,6 +8,7 @@ from fluxio.errors import ConfigurationError
 from fluxio_django.models import Run
 from fluxio_django.visibility import visible_to
 from tests.app.visibility_rules import only_own
+from tests.shown import shown
 
 pytestmark = pytest.mark.django_db
 
@@ -31,9 +32,10 @@ def test_a_rule_hides_the_runs_of_others(people: tuple[User, User]) -> None:
             assert [run.run_id for run in visible_to(people[0])] == ["run-of-ada"]
 
 
-def test_a_rule_that_cannot_be_found_shows_nothing(people: tuple[User, User]) -> None:
+@pytest.mark.parametrize("rule", ["nowhere.at_all", "only_own", "", 7, [only_own]], ids=shown)
+def test_a_rule_that_cannot_be_found_shows_nothing(people: tuple[User, User], rule: object) -> None:
     with (
-        override_settings(FLUXIO={"VISIBLE_TO": "nowhere.at_all"}),
+        override_settings(FLUXIO={"VISIBLE_TO": rule}),
         pytest.raises(ConfigurationError, match="VISIBLE_TO"),
     ):
         visible_to(people[0])

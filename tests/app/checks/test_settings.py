@@ -21,6 +21,13 @@ def test_e001_a_setting_that_is_no_dict() -> None:
         assert "list" in found()["fluxio.E001"].msg
 
 
+def test_e002_parts_of_keys_that_are_no_list_and_hide_nothing_yet() -> None:
+    with override_settings(FLUXIO={"REDACT": "ssn"}):
+        message = found()["fluxio.E002"]
+    assert message.msg == "FLUXIO['REDACT'] is 'ssn'; nothing that it could hide is shown."
+    assert message.hint.startswith("Give a list of parts of keys")
+
+
 def test_e002_a_value_that_does_not_fit() -> None:
     with override_settings(FLUXIO={"LEASE_SECONDS": "soon"}):
         message = found()["fluxio.E002"]
