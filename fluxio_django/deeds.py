@@ -10,6 +10,7 @@ from django.apps import apps
 from django.http import HttpRequest
 
 from fluxio_django.models import Run
+from fluxio_django.records import storable
 
 logger = logging.getLogger("fluxio.audit")
 
@@ -26,7 +27,7 @@ class Deed:
 
     def message(self, request: HttpRequest) -> str:
         """The text of the entry, for people and for the trail."""
-        return f"{self.summary} [{self.number}] from {origin(request)}: {self.reason}"
+        return f"{self.summary} [{self.number}] from {origin(request)}: {storable(self.reason)}"
 
 
 def origin(request: HttpRequest) -> str:

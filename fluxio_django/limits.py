@@ -24,6 +24,12 @@ class AtLimitError(FluxioError):
     retry_after: float | None
 
 
+class DeduplicationError(ConfigurationError):
+    """The first values of a run lack `key`, or hold nothing there that can be compared."""
+
+    key: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What the database holds the queued runs of one pipeline to, over all workers.
@@ -77,7 +83,7 @@ class Limits:
         """A digest of the values that make two runs the same, None where none are named.
 
         Raises:
-            ConfigurationError: a key is missing, or its value is no text, number, or None.
+            DeduplicationError: a key is missing, or its value is no text, number, or None.
         """
         if not self.deduplicate_by:
             return None
@@ -105,15 +111,17 @@ def _is_whole(value: object, least: int, most: int) -> bool:
 
 def _plain(name: str, initial: Mapping[str, Any]) -> list[Any]:
     if name not in initial:
-        raise ConfigurationError(
+        raise DeduplicationError(
             f"The pipeline deduplicates by {name!r}, which the initial context lacks. Enqueue it "
-            f"with a value for {name!r}."
+            f"with a value for {name!r}.",
+            key=name,
         )
     value = initial[name]
     if value is not None and not isinstance(value, str | int | float):
-        raise ConfigurationError(
+        raise DeduplicationError(
             f"The pipeline deduplicates by {name!r}, which is {type(value).__name__} here. Use a "
-            "key with a text, a number, or None."
+            "key with a text, a number, or None.",
+            key=name,
         )
     return [type(value).__name__, value]
 

@@ -21,6 +21,7 @@ from fluxio.errors import (
     RunIDInUseError,
     StoreError,
 )
+from fluxio_django.limits import DeduplicationError
 from fluxio_django.registry import UnknownPipelineError
 from fluxio_django.services import RunEndedError
 
@@ -138,6 +139,8 @@ def problem_of(error: Exception) -> Problem | None:
             return conflict("in-use", "The run is being executed, or it is there already.")
         case EncodingError():
             return unfit(f"A value cannot be stored: {error.path}.")
+        case DeduplicationError():
+            return unfit(f"The input needs a text, a number or null as {error.key!r}.")
         case DecodingError():
             return malformed(str(error))
         case RequestDataTooBig():

@@ -7,13 +7,16 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
+from fluxio_django import Limits
 from fluxio_django.models import Run
+from fluxio_django.registry import pipelines
 from fluxio_django.views.problems import Problem
 from fluxio_django.views.throttle import count_start
-from tests.app.views.shop import OPEN, browser, post
+from tests.app.views.shop import OPEN, browser, checkout, person, post, run_of
 
 pytestmark = pytest.mark.django_db
 
@@ -94,14 +97,34 @@ def test_values_that_look_like_the_tags_of_our_codec_stay_plain(ada: User) -> No
     given = {"$decimal": "1.20", "$type": "os.system", "$secret": "x"}
     answer = post(browser(ada), RUNS, {"pipeline": OPEN, "input": {"note": given}})
     assert answer.status_code == 202
-    from fluxio_django.registry import pipelines
-
     assert dict(pipelines[OPEN].state_sync(answer.json()["run_id"]))["note"] == given
 
 
-def test_a_reason_is_bounded(ada: User) -> None:
-    from tests.app.views.shop import person, run_of
+@pytest.mark.parametrize("values", ["{}", '{"order": [1]}', '{"order": {}}'])
+def test_a_value_that_tells_no_duplicates_apart_is_refused_with_its_name(
+    ada: User, values: str
+) -> None:
+    pipelines.remove(OPEN)
+    pipelines.add(OPEN, checkout, Limits(deduplicate_by=("order",)))
+    answer = send(browser(ada), started(values))
+    assert answer.status_code == 422
+    assert "'order'" in answer.json()["detail"]
+    assert Run.objects.count() == 0
 
+
+@pytest.mark.parametrize(("deed", "card"), [("cancel", "x"), ("resume", "declined")])
+def test_a_reason_may_hold_what_no_text_column_takes(deed: str, card: str, settings: Any) -> None:
+    settings.FLUXIO = settings.FLUXIO | {"DISPATCHER": "inline"}
+    eve = person("eve", "cancel_run", "resume_run")
+    run_of(eve, "mine", card=card)
+    if deed == "cancel":
+        Run.objects.update(status="queued")
+    answer = post(browser(eve), f"{RUNS}mine/{deed}/", {"reason": "\ud800\x00\u202e"})
+    assert answer.status_code == 202
+    assert LogEntry.objects.get().change_message.endswith(": \\ud800\\x00\u202e")
+
+
+def test_a_reason_is_bounded(ada: User) -> None:
     eve = person("eve", "cancel_run")
     run_of(eve, "mine")
     answer = post(browser(eve), f"{RUNS}mine/cancel/", {"reason": "x" * 501})
