@@ -42,7 +42,11 @@ ROOMS: dict[str, Room] = {
     ),
     "recorder": Room(
         modules=("fluxio/runtime/recorder.py", "fluxio/runtime/history.py"),
-        tests=("tests/core/runtime/test_recorder.py", *_RUNS),
+        tests=(
+            "tests/core/runtime/test_recorder.py",
+            "tests/core/runtime/test_reading.py",
+            *_RUNS,
+        ),
     ),
     "codec": Room(
         modules=(
