@@ -140,7 +140,10 @@ def statements_of(alias: str, run: Table, checkpoint: type[models.Model]) -> Sta
     free = f"ON CONFLICT ({run_id}) DO NOTHING RETURNING {key}"
     return Statements(
         begin=begin,
-        append=f"{into_rows} SELECT {key}, {values} FROM {runs} WHERE {run_id} = %s",  # noqa: S608
+        append=(
+            f"{into_rows} SELECT {key}, {values} FROM {runs} "  # noqa: S608
+            f"WHERE {run_id} = %s{_lock_for_row(connection)}"
+        ),
         fence=fence,
         fence_head=fence_head,
         begin_with_rows=(
@@ -256,6 +259,15 @@ def _renew(connection: BaseDatabaseWrapper, run: Table, locking: str = "") -> st
         return f"UPDATE {joined} SET {table}.{lease} = {later}"  # noqa: S608
     renewed = f"UPDATE {table} SET {lease} = {later} "  # noqa: S608
     return f"WITH held AS ({held}) {renewed}WHERE {key} IN (SELECT {key} FROM held)"  # noqa: S608
+
+
+def _lock_for_row(connection: BaseDatabaseWrapper) -> str:
+    """What has the insertion of a row lock its run as the fence behind it will.
+
+    On MariaDB and MySQL the foreign key takes a lock that is shared: whoever waits for the run by
+    then, and the fence behind him, would wait for each other.
+    """
+    return " FOR UPDATE" if connection.vendor == "mysql" else ""
 
 
 def _lock(connection: BaseDatabaseWrapper) -> str:

@@ -271,7 +271,8 @@ class TestAboveReadCommitted:
 
 
 UNTIL_SOMEBODY_WAITS = (
-    "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) "
-    "LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
+    "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock') "
+    "LOOP PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$"
 )
 """A statement of the server's, which ends when somebody waits for a lock."""

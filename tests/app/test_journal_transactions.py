@@ -1,7 +1,7 @@
 """A transactional stage's own writes and its row are one transaction, or there is neither."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +32,7 @@ from fluxio_django import DjangoStore, faults
 from fluxio_django.clock import DatabaseTime
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Run
+from fluxio_django.tables import Tables
 
 
 @pytest.fixture
@@ -435,6 +436,45 @@ def test_the_server_ends_a_transaction_that_idles_and_its_heir_is_free(server: s
     with connections[server].cursor() as cursor:
         cursor.execute(idling.limit)
         assert cursor.fetchone() == (idling.unlimited,)
+
+
+# The table is filled afresh only where nobody has read it for a tenth of a second.
+UNTIL_IT_WAITS = (
+    "BEGIN NOT ATOMIC WHILE NOT EXISTS (SELECT 1 FROM information_schema.innodb_trx "
+    "WHERE trx_mysql_thread_id = %s AND trx_state = 'LOCK WAIT') DO DO SLEEP(0.2); END WHILE; END"
+)
+
+
+@pytest.mark.mariadb
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+def test_who_waits_for_a_run_that_is_being_committed_and_its_stage_do_not_block_each_other() -> (
+    None
+):
+    journal = DjangoStore("mariadb").journal()
+    claim = journal.open_blocking(opening("ledger"))
+    session: Future[int] = Future()
+    asked: list[Future[bool]] = []
+
+    def ask() -> bool:
+        try:
+            with connections["mariadb"].cursor() as cursor:
+                cursor.execute("SELECT CONNECTION_ID()")
+                session.set_result(cursor.fetchone()[0])
+            return Tables("mariadb").runs.ask_to_cancel("ledger", "in between")
+        finally:
+            connections["mariadb"].close()
+
+    def before_the_fence(execute: Callable, sql: str, params: Any, many: bool, ctx: Any) -> Any:
+        if sql.startswith("UPDATE") and "token" in sql and not asked:
+            asked.append(pool.submit(ask))
+            with connections["mariadb"].cursor() as cursor:
+                cursor.execute(UNTIL_IT_WAITS, [session.result()])
+        return execute(sql, params, many, ctx)
+
+    with ThreadPoolExecutor(1) as pool, connections["mariadb"].execute_wrapper(before_the_fence):
+        assert journal.transactions.run_blocking(claim, lambda: ("none", commit(row(1)))) == "none"
+        assert asked[0].result()
+    assert recorded(journal) == 1
 
 
 SERVERS = [
