@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db import models, router
 
 from fluxio.errors import ConfigurationError
@@ -19,8 +20,8 @@ def note_of(
     """What is noted of a run that somebody starts about something.
 
     Raises:
-        ConfigurationError: the subject or the person has not been saved, or the subject is in a
-            database where a run would not find it.
+        ConfigurationError: the subject or the person has not been saved, the person is no user, or
+            the subject is in a database where a run would not find it.
     """
     for word, instance in (("subject", subject), ("requested_by", requested_by)):
         if instance is not None and (instance.pk is None or instance._state.adding):
@@ -28,6 +29,12 @@ def note_of(
                 f"{word}={instance!r} has not been saved, so a run cannot point to it. "
                 "Save it first."
             )
+    user = get_user_model()
+    if requested_by is not None and not isinstance(requested_by, _concrete(user)):
+        raise ConfigurationError(
+            f"requested_by={requested_by!r} is no {user._meta.label}, so it cannot have asked for "
+            "a run. Give the user; what the run is about is its subject=."
+        )
     if subject is not None:
         _check_home(tables, subject)
     return Note(
@@ -35,6 +42,11 @@ def note_of(
         subject_type_id=None if subject is None else type_of(tables, subject).pk,
         subject_id="" if subject is None else key_of(subject),
     )
+
+
+def _concrete(model: type[models.Model]) -> type[models.Model]:
+    """The model itself, or the one that it is a proxy of."""
+    return model._meta.concrete_model or model
 
 
 def _check_home(tables: Tables, subject: models.Model) -> None:

@@ -95,11 +95,20 @@ class _Queue:
             if outcome.error is None:
                 answer.set_result(outcome.claim)
             else:
-                answer.set_exception(outcome.error)
+                answer.set_exception(_told(outcome.error))
         if self.waiting:
             self.start_turn()
         else:
             del _queues[self.place]
+
+
+def _told(error: BaseException) -> BaseException:
+    """The error as a future takes it: of a StopIteration it could tell nobody."""
+    if not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError("StopIteration was raised while the database was asked.")
+    told.__cause__ = error
+    return told
 
 
 FEWEST_FOR_A_GROUP = 2
@@ -149,7 +158,7 @@ def _commit_group(
             return
         commits = [(unit.claim, unit.commit) for unit in units.values()]
         applied = commit_together(tables.alias, tables.models, commits)
-    except (Error, FluxioError) as error:
+    except Exception as error:  # noqa: BLE001 - whoever has caused it is told when he is alone
         if _is_lost(tables, error):
             for unit in units.values():
                 unit.answer_lost = True
@@ -167,7 +176,7 @@ def _begin_group(tables: Tables, requests: Sequence[Request], done: dict[Request
             return
         asked = {request: unit.beginning() for request, unit in units.items()}
         begun = begin_together(tables.alias, tables.models, list(asked.values()))
-    except (Error, FluxioError) as error:
+    except Exception as error:  # noqa: BLE001 - whoever has caused it is told when he is alone
         if not _is_lost(tables, error):
             for unit in units.values():
                 unit.was_refused()
@@ -179,9 +188,18 @@ def _begin_group(tables: Tables, requests: Sequence[Request], done: dict[Request
 
 
 def _is_lost(tables: Tables, error: Exception) -> bool:
-    """Whether a statement may have been carried out all the same; the connection is closed then."""
+    """Whether a statement may have been carried out all the same; the connection is closed then.
+
+    So it is with what comes from elsewhere: a signal may be raised in the middle of a statement.
+    """
     connection = tables.connection
-    lost = isinstance(error, Error) and fault_of(error, connection) is Fault.LOST
+    match error:
+        case FluxioError():
+            lost = False
+        case Error():
+            lost = fault_of(error, connection) is Fault.LOST
+        case _:
+            lost = True
     if lost:
         connection.close()
     return lost

@@ -120,6 +120,16 @@ def test_an_instance_that_is_not_saved_is_refused_before_anything_is_written(
     assert not Run.objects.using(database).exists()
 
 
+def test_only_a_user_can_ask_for_a_run(
+    pipeline: DjangoPipeline, order: Group, database: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"requested_by=<Group.* is no auth\.User"):
+        pipeline.invoke_sync({}, run_id="r", requested_by=order)
+    with pytest.raises(ConfigurationError, match="subject="):
+        services.start(NAME, {}, run_id="s", requested_by=order)
+    assert not Run.objects.using(database).exists()
+
+
 def test_a_pipeline_without_a_table_of_runs_cannot_link_them(order: Group) -> None:
     made = Pipeline([work], durable=True, checkpoint_store=InMemoryStore())
     memory = made.bound_to(DjangoPipeline, name="memory", store=InMemoryStore)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import Event, get_ident
 from typing import Any
 
@@ -22,6 +23,7 @@ from fluxio_django.claims import Admission
 from fluxio_django.commits import Committing
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.models import Run
+from fluxio_django.records import Note
 from fluxio_django.tables import Tables, hop
 from fluxio_django.turns import Outcome, Request, in_turn, take_turn
 from tests.app.lost_answers import answers_lost
@@ -193,6 +195,30 @@ def test_a_beginning_that_the_database_refuses_fails_its_own_run(
         assert (sent["WITH given"], sent.total()) == (1, 5)
 
 
+def test_whatever_a_commit_raises_is_raised_to_whoever_asked_for_it(
+    journal: DjangoJournal, claims: dict[str, Claim], database: str
+) -> None:
+    nothing: Any = None
+    odd = replace(row(1), kind=nothing)
+    outcomes = turn(
+        database, {it: (claims[it], commit(odd if it == "b" else row(1))) for it in IDS}
+    )
+    assert isinstance(outcomes["b"].error, AttributeError)
+    assert [outcomes[it].error for it in "acd"] == [None] * 3
+    assert heads(journal) == {"a": 1, "b": 0, "c": 1, "d": 1}
+
+
+def test_whatever_a_beginning_raises_is_raised_to_whoever_asked_for_it(
+    journal: DjangoJournal, database: str
+) -> None:
+    journal.open_blocking(opening("before"))
+    odd = Note(requested_by_id="no key")
+    wanted = [opening(it, note=odd if it == "b" else None) for it in IDS]
+    found = together(journal, [lambda wish=wish: journal.open(wish) for wish in wanted])
+    assert [type(it) for it in found] == [Claim, ValueError, Claim, Claim]
+    assert sorted(heads(journal)) == ["a", "c", "d"]
+
+
 def test_a_lost_answer_is_looked_up_for_each_run_of_the_group(
     journal: DjangoJournal, claims: dict[str, Claim], database: str
 ) -> None:
@@ -280,6 +306,23 @@ def test_an_interruption_reaches_all_of_a_turn_and_the_next_one_is_taken() -> No
 
     assert async_to_sync(work)() == get_ident()
     assert asyncio.run(work()) != get_ident()
+    assert turns._queues == {}
+
+
+def test_an_error_that_no_future_takes_is_told_and_keeps_nobody_waiting() -> None:
+    nothing: Any = None
+
+    def check(run_id: str) -> None:
+        raise StopIteration if run_id == "b" else StoreError("nothing is asked of the database")
+
+    async def work() -> None:
+        await on_thread_of_turn()
+        requests = [Request(it, nothing, partial(check, it)) for it in IDS]
+        found = await told([in_turn(Tables("default"), request) for request in requests])
+        assert [type(it) for it in found] == [StoreError, RuntimeError, StoreError, StoreError]
+        await on_thread_of_turn()
+
+    asyncio.run(work())
     assert turns._queues == {}
 
 
