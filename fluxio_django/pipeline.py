@@ -25,7 +25,7 @@ from fluxio.runtime.streaming import stream_chunks
 from fluxio.store.base import RunRecord
 from fluxio.store.memory import InMemoryStore
 from fluxio.types import OnConflict
-from fluxio_django.conf import project_callbacks
+from fluxio_django.conf import project_callbacks, settings
 from fluxio_django.handles import RunHandle
 from fluxio_django.limits import NO_LIMITS, Limits
 from fluxio_django.progress import board
@@ -86,7 +86,7 @@ class DjangoPipeline(Pipeline):
             RunIDInUseError: the id is taken, or the run is a duplicate of an open one.
             EncodingError: a value cannot be stored; it says which one.
             ConfigurationError: an argument makes no sense, or the pipeline keeps no runs in the
-                database.
+                database where workers look.
         """
         wish = Wish(
             on_conflict=on_conflict,
@@ -130,9 +130,16 @@ class DjangoPipeline(Pipeline):
         """Where the pipeline's runs are queued.
 
         Raises:
-            ConfigurationError: the pipeline keeps no runs in the database.
+            ConfigurationError: the pipeline keeps no runs in the database where workers look.
         """
-        return self.run_tables("queued")
+        tables, home = self.run_tables("queued"), settings().database
+        if tables.alias != home:
+            raise ConfigurationError(
+                f"Pipeline {self.name!r} keeps its runs in database {tables.alias!r}, but workers "
+                f"look for queued ones in {home!r}, as FLUXIO['DATABASE'] says. Invoke it, or let "
+                "its DjangoStore be without `using`."
+            )
+        return tables
 
     def run_tables(self, wanted: str) -> Tables:
         """Where the pipeline's runs are; `wanted` says what cannot be done where they are not.

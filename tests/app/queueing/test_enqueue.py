@@ -19,6 +19,7 @@ from fluxio.errors import (
     RunIDInUseError,
     StoreError,
 )
+from fluxio.pipeline import Pipeline
 from fluxio.store.base import OpenMode
 from fluxio.types import RunStatus
 from fluxio_django import DjangoStore, services
@@ -26,7 +27,8 @@ from fluxio_django.models import Checkpoint, Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.querysets import RunQuerySet
 from fluxio_django.queueing import Wish
-from tests.app.queueing.shop import executed, registered
+from fluxio_django.registry import pipelines
+from tests.app.queueing.shop import executed, registered, reserve
 from tests.rivals import rival_after
 
 
@@ -275,3 +277,15 @@ def test_a_countdown_keeps_a_run_from_being_claimed(checkout: DjangoPipeline, ea
     wait = (run.available_at.astimezone(UTC) - datetime.now(UTC)).total_seconds()
     assert 3500 < wait < 3700
     assert executed == []
+
+
+def test_a_run_in_a_database_where_no_worker_looks_is_refused(eager: str) -> None:
+    name = "queueing.elsewhere"
+    store = DjangoStore(using="archive")
+    made = Pipeline([reserve], durable=True, checkpoint_store=store)
+    with registered(), pytest.raises(ConfigurationError, match=r"'archive'.*FLUXIO\['DATABASE'\]"):
+        pipelines.add(name, lambda: made)
+        try:
+            pipelines[name].enqueue_sync({"order": 7})
+        finally:
+            pipelines.remove(name)
