@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.apps import apps
 from django.db import IntegrityError, models, transaction
 from django.db.models import F
 
@@ -287,6 +288,13 @@ class RunQuerySet(TakenRunQuerySet[Instance]):
             # The update comes first to lock the run: a commit under way has ended by then.
             self.filter(run_id=run_id).update(token=F("token") + 1)
             self.filter(run_id=run_id).delete()
+            self._keys.filter(run_id=run_id).delete()
+
+    @property
+    def _keys(self) -> models.QuerySet[Any]:
+        key: Any = apps.get_model("fluxio_django", "DeduplicationKey")
+        keys: models.QuerySet[Any] = key.objects.using(self.db)
+        return keys
 
     def _renew(self, claims: Sequence[Claim], seconds: float) -> int:
         connection, statements = self._connection, self._statements

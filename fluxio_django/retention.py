@@ -141,7 +141,7 @@ def prune(tables: Tables, rows_at_once: int = ROWS_AT_ONCE) -> Iterator[Pruned]:
             yield _prune(tables, shelf, [run.pk for run in chosen])
         if kept := surely(tables.alias, partial(_protected, tables, shelf)):
             yield Pruned(kept=kept)
-    surely(tables.alias, partial(_drop_orphans, tables))
+    _drop_orphans(tables)
 
 
 class Gardener:
@@ -280,12 +280,31 @@ def _protected(tables: Tables, shelf: Shelf) -> int:
 def _drop_orphans(tables: Tables) -> None:
     """Delete deduplication keys of runs that went without them: they would stay for ever.
 
-    A key is written together with its run, so none that is seen waits for a run to come.
+    A key is written together with its run, so none that is seen waits for a run to come. One that
+    somebody takes just now is left to him.
     """
-    runs = tables.runs.filter(run_id=OuterRef("run_id")).order_by()
-    orphans = tables.keys.filter(~Exists(runs)).order_by("pk")
-    while found := list(orphans.values_list("pk", flat=True)[:_KEYS_AT_ONCE]):
-        tables.keys.filter(~Exists(runs), pk__in=found).delete()
+    last = 0
+    while found := surely(tables.alias, partial(_orphans, tables, last)):
+        last = found[-1]
+        surely(tables.alias, partial(_drop_keys, tables, found))
+
+
+def _orphans(tables: Tables, after: int) -> list[int]:
+    orphans = tables.keys.filter(~Exists(_run_of_key(tables)), pk__gt=after).order_by("pk")
+    return list(orphans.values_list("pk", flat=True)[:_KEYS_AT_ONCE])
+
+
+def _drop_keys(tables: Tables, keys: list[int]) -> None:
+    passes_over = connections[tables.alias].features.has_select_for_update_skip_locked
+    with transaction.atomic(using=tables.alias):
+        # Whether there is a run is asked only when nobody can take the keys any more.
+        free = tables.keys.filter(pk__in=keys).select_for_update(skip_locked=passes_over)
+        locked = list(free.values_list("pk", flat=True))
+        tables.keys.filter(~Exists(_run_of_key(tables)), pk__in=locked).delete()
+
+
+def _run_of_key(tables: Tables) -> RunQuerySet[Any]:
+    return tables.runs.filter(run_id=OuterRef("run_id")).order_by()
 
 
 def lock_runs(tables: Tables, wanted: RunQuerySet[Any], keys: list[int]) -> list[int]:

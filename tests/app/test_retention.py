@@ -15,7 +15,7 @@ from django.utils import timezone
 from fluxio import Context, stage
 from fluxio.pipeline import Pipeline
 from fluxio.types import RunStatus
-from fluxio_django import recovery, retention, services
+from fluxio_django import DjangoStore, recovery, retention, services
 from fluxio_django.conf import problems
 from fluxio_django.conf import settings as fluxio_settings
 from fluxio_django.management.commands.fluxio_prune import Command
@@ -194,6 +194,40 @@ def test_keys_whose_runs_went_without_them_go_too(pipeline: DjangoPipeline, data
         keys.create(pipeline=NAME, key=run_id, run_id=run_id)
     pruned()
     assert list(keys.values_list("run_id", flat=True)) == ["kept"]
+
+
+def test_its_deduplication_key_goes_with_a_run_that_a_store_forgets(
+    pipeline: DjangoPipeline, database: str
+) -> None:
+    pipeline.invoke_sync({}, run_id="r")
+    keys = DeduplicationKey.objects.using(database)
+    keys.create(pipeline=NAME, key="k", run_id="r")
+    DjangoStore(database).delete_blocking("r")
+    assert not keys.exists()
+
+
+@pytest.mark.parametrize("again", ["r", "s"])
+def test_a_key_that_is_being_taken_again_is_left_alone(
+    pipeline: DjangoPipeline, database: str, again: str
+) -> None:
+    if not connections[database].features.has_select_for_update_skip_locked:
+        pytest.skip("this database locks no rows that could be passed over")
+    keys = DeduplicationKey.objects.using(database)
+    keys.create(pipeline=NAME, key="k", run_id="r")
+    waits = {"postgres": "SET lock_timeout = '1s'", "mariadb": "SET innodb_lock_wait_timeout = 1"}
+    with connections[database].cursor() as cursor:
+        cursor.execute(waits[database])
+    other = connections.create_connection(database)
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("UPDATE fluxio_django_deduplicationkey SET run_id = %s", [again])
+        pruned()
+        other.commit()
+    finally:
+        other.close()
+        connections[database].close()
+    assert keys.get().run_id == again
 
 
 def test_batches_are_small_and_a_prune_that_was_stopped_goes_on(
