@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fluxio.audit")
 
 _ROWS_AT_ONCE = 200
+_RUNS_AT_ONCE = 500
 _REFERENCE, _FORGOTTEN = f"$:{STORED_NAME}", f"$:{FORGOTTEN_NAME}"
 _OPEN = tuple(status.value for status in RunStatus if status.is_open)
 
@@ -147,7 +147,8 @@ def traces(tables: Tables, target: Target) -> list[Trace]:
     linked = tables.runs.filter(subject_type=kind, subject_id=str(target.pk))
     about = set(linked.values_list("pk", flat=True))
     asked = set(_asked_for(tables, target).values_list("pk", flat=True))
-    facts = tables.runs.filter(pk__in={*about, *asked, *referring}).order_by("pk")
+    columns = ("pk", "run_id", "pipeline", "status")
+    found = sorted({*about, *asked, *referring})
     return [
         Trace(
             pk=pk,
@@ -158,7 +159,12 @@ def traces(tables: Tables, target: Target) -> list[Trace]:
             rows=tuple(sorted(referring.get(pk, ()))),
             asked=pk in asked,
         )
-        for pk, run_id, pipeline, status in facts.values_list("pk", "run_id", "pipeline", "status")
+        for start in range(0, len(found), _RUNS_AT_ONCE)
+        for pk, run_id, pipeline, status in tables.runs.filter(
+            pk__in=found[start : start + _RUNS_AT_ONCE]
+        )
+        .order_by("pk")
+        .values_list(*columns)
     ]
 
 
@@ -174,7 +180,7 @@ def forget(
     """
     for trace in found:
         try:
-            done = surely(tables.alias, partial(_forget, tables, target, trace, wish))
+            done = surely(tables.alias, _Attempt(tables, target, trace, wish))
         except CorruptCheckpointError as problem:
             done = Forgot(trace=trace, problem=str(problem))
         except StoreError as problem:
@@ -194,18 +200,44 @@ def forget(
         yield done
 
 
-def _forget(tables: Tables, target: Target, trace: Trace, wish: Forgetting) -> Forgot:
-    with own_transaction(tables.alias):
-        ended = tables.runs.exclude(status__in=_OPEN)
-        if not lock_runs(tables, ended, [trace.pk]):
-            problem = "It has not ended, or somebody holds it. Cancel it, then ask again."
-            return Forgot(trace=trace, problem=problem)
-        if trace.about and wish.delete:
+class _Attempt:
+    """One trace to be forgotten; call it until it says what became of it.
+
+    What a try has done whose answer was lost, the next one finds done, and tells of as its own.
+    """
+
+    def __init__(self, tables: Tables, target: Target, trace: Trace, wish: Forgetting) -> None:
+        self._tables = tables
+        self._target = target
+        self._trace = trace
+        self._wish = wish
+        self._would_be = Forgot(trace=trace)
+
+    def __call__(self) -> Forgot:
+        before, done = self._would_be, self._forget()
+        runs = self._tables.runs.filter(pk=self._trace.pk)
+        if before.deleted and done.problem and not runs.exists():
+            return before
+        return before if before.masked and not (done.masked or done.problem) else done
+
+    def _forget(self) -> Forgot:
+        tables, trace = self._tables, self._trace
+        with own_transaction(tables.alias):
+            ended = tables.runs.exclude(status__in=_OPEN)
+            if not lock_runs(tables, ended, [trace.pk]):
+                problem = "It has not ended, or somebody holds it. Cancel it, then ask again."
+                return Forgot(trace=trace, problem=problem)
+            self._would_be = self._change()
+            return self._would_be
+
+    def _change(self) -> Forgot:
+        tables, trace = self._tables, self._trace
+        if trace.about and self._wish.delete:
             delete_runs(tables, [trace.pk])
             return Forgot(trace=trace, deleted=True)
         # Whoever has read the run, or waits to claim it, has to look at it again.
         tables.runs.filter(pk=trace.pk).update(token=F("token") + 1)
-        mask = _Mask(target, wish, everything=trace.about)
+        mask = _Mask(self._target, self._wish, everything=trace.about)
         masked = sum(_mask_row(tables, trace, pk, row, mask) for pk, row in _rows(tables, trace))
         if trace.about:
             _cut_link(tables, trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -23,6 +24,7 @@ from fluxio_django.references import Forgotten, ModelReference
 from fluxio_django.registry import pipelines
 from fluxio_django.tables import Tables
 from tests.app.commands.conftest import Shell
+from tests.app.lost_answers import commit_lost
 from tests.rivals import rival_after
 
 NAME = "forgetting.tests"
@@ -206,6 +208,47 @@ def test_delete_takes_the_runs_about_it_and_masks_the_others(
     assert list(runs.values_list("run_id", flat=True)) == ["refers"]
     assert runs.get().subject_id == str(other.pk)
     assert not Checkpoint.objects.using(database).exclude(run__run_id="refers").exists()
+
+
+def test_what_was_forgotten_though_the_answer_is_lost_is_told_and_logged(
+    pipeline: DjangoPipeline,
+    group: Group,
+    other: Group,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = {"group": group, "other": other}
+    pipeline.invoke_sync(given, run_id="about", subject=group)
+    pipeline.invoke_sync(given, run_id="refers")
+    wish = Forgetting(by="dpo", reason="asked on Monday", delete=True)
+    found = services.traces_of(target(group))
+    for trace in found:
+        with caplog.at_level(logging.INFO, "fluxio.audit"), commit_lost(database):
+            work = forgetting.forget(Tables(database), target(group), [trace], wish)
+            (done,) = work
+        assert (done.deleted, done.masked, done.problem) == (
+            trace.about,
+            0 if trace.about else 3,
+            "",
+        )
+    assert [trace.about for trace in found] == [True, False]
+    assert "forgotten in run about (deleted)" in caplog.text
+    assert "forgotten in run refers (3 rows masked, links cut)" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_any_number_of_runs_can_be_about_somebody() -> None:
+    user = User.objects.create(username="ada")
+    Run.objects.bulk_create(
+        Run(run_id=f"r{number}", status="succeeded", requested_by=user) for number in range(1200)
+    )
+    connection = connections["default"]
+    limit = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    try:
+        found = forgetting.traces(Tables("default"), Target(model=User, pk=user.pk))
+    finally:
+        connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, limit)
+    assert [trace.run_id for trace in found] == [f"r{number}" for number in range(1200)]
 
 
 def test_without_a_choice_it_only_says_what_it_would_touch(
