@@ -296,7 +296,7 @@ def _orphans(tables: Tables, after: int) -> list[int]:
 
 def _drop_keys(tables: Tables, keys: list[int]) -> None:
     passes_over = connections[tables.alias].features.has_select_for_update_skip_locked
-    with transaction.atomic(using=tables.alias):
+    with own_transaction(tables.alias):
         # Whether there is a run is asked only when nobody can take the keys any more.
         free = tables.keys.filter(pk__in=keys).select_for_update(skip_locked=passes_over)
         locked = list(free.values_list("pk", flat=True))
