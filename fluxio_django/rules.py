@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ ENDED = tuple(status.value for status in RunStatus if not status.is_open)
 """The statuses of runs that have ended; only such runs are ever pruned."""
 
 _MOST_DAYS = 366_000
+_MOST_SECONDS = 10**9
+_SECONDS = f"a number of seconds above 0, at most {_MOST_SECONDS:,}"
 MOST_BYTES = 10 * 1024 * 1024
 """The most that the codec takes for one row."""
 
@@ -46,7 +47,7 @@ def _is_whole(value: object) -> bool:
 def _is_seconds(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and value > 0
+    return 0 < value <= _MOST_SECONDS
 
 
 def _is_token(value: object) -> bool:
@@ -116,8 +117,8 @@ def _is_age(value: object) -> bool:
 RULES = {
     "STORE": Rule(_is_store, "a CheckpointStore, or the dotted path of one or of its class"),
     "DATABASE": Rule(lambda value: isinstance(value, str) and value != "", "an alias of DATABASES"),
-    "LEASE_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
-    "SWEEP_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    "LEASE_SECONDS": Rule(_is_seconds, _SECONDS),
+    "SWEEP_SECONDS": Rule(_is_seconds, _SECONDS),
     "MAX_TAKEOVERS": Rule(_is_whole, "a whole number above 0"),
     "MAX_PAYLOAD_BYTES": Rule(
         lambda value: _is_whole(value) and value <= MOST_BYTES,
@@ -140,7 +141,7 @@ RULES = {
     ),
     "START_RATE": Rule(is_rate, "how many in what time, e.g. '30/m'; the units are s, m, h and d"),
     "STREAMS_PER_USER": Rule(_is_whole, "a whole number above 0"),
-    "STREAM_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    "STREAM_SECONDS": Rule(_is_seconds, _SECONDS),
     "CALLBACKS": Rule(
         _are_callbacks,
         "a list of callbacks or of their dotted paths, e.g. ['fluxio.LoggingCallback']",
@@ -150,7 +151,7 @@ RULES = {
         f"a random text of at least {_SHORTEST_TOKEN} printable ASCII characters without spaces",
         secret=True,
     ),
-    "HEALTH_WAIT_SECONDS": Rule(_is_seconds, "a number of seconds above 0"),
+    "HEALTH_WAIT_SECONDS": Rule(_is_seconds, _SECONDS),
     # A default in the place of keys that are wrong would store everything in the clear.
     "KEYRING": Rule(lambda value: True, "a Keyring, or what leads to one"),
 }

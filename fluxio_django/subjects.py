@@ -20,11 +20,15 @@ def note_of(
     """What is noted of a run that somebody starts about something.
 
     Raises:
-        ConfigurationError: the subject or the person has not been saved, the person is no user, or
-            the subject is in a database where a run would not find it.
+        ConfigurationError: the subject or the person is no instance of a model or has not been
+            saved, the person is no user, or the subject is in a database where a run would not
+            find it.
     """
     for word, instance in (("subject", subject), ("requested_by", requested_by)):
-        if instance is not None and (instance.pk is None or instance._state.adding):
+        if instance is None:
+            continue
+        _check_instance(word, instance)
+        if instance.pk is None or instance._state.adding:
             raise ConfigurationError(
                 f"{word}={instance!r} has not been saved, so a run cannot point to it. "
                 "Save it first."
@@ -47,6 +51,13 @@ def note_of(
 def _concrete(model: type[models.Model]) -> type[models.Model]:
     """The model itself, or the one that it is a proxy of."""
     return model._meta.concrete_model or model
+
+
+def _check_instance(word: str, given: Any) -> None:
+    if not isinstance(given, models.Model):
+        raise ConfigurationError(
+            f"{word}={given!r} is no instance of a model. Give one that has been saved."
+        )
 
 
 def _check_home(tables: Tables, subject: models.Model) -> None:
@@ -83,5 +94,10 @@ def key_of(subject: models.Model) -> str:
 
 
 def about(tables: Tables, subject: models.Model) -> dict[str, Any]:
-    """What a query for the runs about an instance asks for."""
+    """What a query for the runs about an instance asks for.
+
+    Raises:
+        ConfigurationError: it is no instance of a model.
+    """
+    _check_instance("subject", subject)
     return {"subject_type": type_of(tables, subject).pk, "subject_id": key_of(subject)}

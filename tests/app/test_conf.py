@@ -23,7 +23,7 @@ class NeedsArguments(InMemoryStore):
 GOOD = {
     "STORE": ("fluxio.InMemoryStore", STORE),
     "DATABASE": ("default", "elsewhere"),
-    "LEASE_SECONDS": (30, 0.5),
+    "LEASE_SECONDS": (30, 0.5, 10**9),
     "SWEEP_SECONDS": (1, 2.5),
     "MAX_TAKEOVERS": (1, 100),
     "MAX_PAYLOAD_BYTES": (1, 10 * 1024 * 1024),
@@ -38,13 +38,15 @@ GOOD = {
 BAD = {
     "STORE": (None, 7, "", "without_a_dot", InMemoryStore),
     "DATABASE": (None, "", 7),
-    "LEASE_SECONDS": (0, -1, "30", None, True, float("nan"), float("inf")),
-    "SWEEP_SECONDS": (0, -1, "10", None),
+    "LEASE_SECONDS": (0, -1, "30", None, True, float("nan"), float("inf"), 10**400),
+    "SWEEP_SECONDS": (0, -1, "10", None, 10**9 + 1),
+    "STREAM_SECONDS": (0, "300", 10**400),
     "MAX_TAKEOVERS": (0, -1, 2.0, "5", True),
     "MAX_PAYLOAD_BYTES": (0, 1.5, "1MB", 10 * 1024 * 1024 + 1),
     "DISPATCHER": ("post", None, [], "INLINE"),
     "HEALTH_TOKEN": ("", "fifteen letters", "with spaces in between", b"a-long-random-secret"),
-    "HEALTH_WAIT_SECONDS": (0, "30", None),
+    "HEALTH_WAIT_SECONDS": (0, "30", None, 10**400),
+    "RETENTION": ({"*": {"failed": 10**400}}, {"*": {"failed": 0}}, {"*": {"running": 1}}, []),
     "CALLBACKS": ("fluxio.LoggingCallback", ["nowhere"], [7], [BaseCallback]),
     "QUEUES": ("default", [], [""], ["two words"], [7], None),
 }

@@ -130,6 +130,19 @@ def test_only_a_user_can_ask_for_a_run(
     assert not Run.objects.using(database).exists()
 
 
+@pytest.mark.parametrize("given", ["order 7", 7, Group])
+def test_what_is_no_instance_is_refused_with_its_name(
+    pipeline: DjangoPipeline, given: Any, database: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"subject=.* is no instance of a model"):
+        pipeline.enqueue_sync({}, subject=given)
+    with pytest.raises(ConfigurationError, match=r"subject=.* is no instance of a model"):
+        services.runs_about(given)
+    with pytest.raises(ConfigurationError, match=r"requested_by=.* is no instance of a model"):
+        pipeline.invoke_sync({}, run_id="a", requested_by=given)
+    assert not Run.objects.using(database).exists()
+
+
 def test_a_pipeline_without_a_table_of_runs_cannot_link_them(order: Group) -> None:
     made = Pipeline([work], durable=True, checkpoint_store=InMemoryStore())
     memory = made.bound_to(DjangoPipeline, name="memory", store=InMemoryStore)

@@ -32,4 +32,4 @@ def test_e002_a_value_that_does_not_fit() -> None:
     with override_settings(FLUXIO={"LEASE_SECONDS": "soon"}):
         message = found()["fluxio.E002"]
     assert message.level == checks.ERROR
-    assert message.hint == "Give a number of seconds above 0."
+    assert message.hint == "Give a number of seconds above 0, at most 1,000,000,000."
