@@ -15,7 +15,7 @@ from fluxio.runtime.history import Log, read_recorded
 from fluxio.store.admission import no_checkpoint
 from fluxio.store.base import RunRecord
 from fluxio.types import RunStatus
-from fluxio_django.dispatch import Delivery
+from fluxio_django.dispatch import Delivery, hasten
 from fluxio_django.journal import DjangoJournal
 from fluxio_django.references import fetching
 from fluxio_django.tables import Tables, hop
@@ -101,6 +101,7 @@ class RunHandle:
                 )
             case _:
                 self._refuse_endless_wait()
+                hasten(self.run_id)
                 return None
 
     def _refuse_endless_wait(self) -> None:

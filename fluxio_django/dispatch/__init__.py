@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         deliver_after_commit,
         dispatcher_named,
     )
-    from fluxio_django.dispatch.inline import Work, work_after_commit
+    from fluxio_django.dispatch.inline import Work, hasten, work_after_commit
 
 __all__ = [
     "Delivery",
@@ -24,6 +24,7 @@ __all__ = [
     "deliver_after_commit",
     "dispatcher_named",
     "execute_with",
+    "hasten",
     "work_after_commit",
 ]
 
@@ -43,6 +44,7 @@ __getattr__, __dir__ = names_of(
         ),
         "fluxio_django.dispatch.inline": (
             "Work",
+            "hasten",
             "work_after_commit",
         ),
     },

@@ -22,6 +22,8 @@ from fluxio_django.tickets import Ticket
 logger = logging.getLogger("fluxio.dispatch")
 
 Work = Callable[[], object]
+Task = tuple[Work, str]
+"""Work with the id of the run that it is about."""
 
 _THREADS = 2
 _MOST_WAITING = 10_000
@@ -54,7 +56,7 @@ class InlineDispatcher:
         self._most_threads = threads
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Work, str]] = deque()
+        self._waiting: deque[Task] = deque()
         self._put_off: list[_PutOff] = []
         self._number = 0
         self._threads = self._busy = 0
@@ -89,6 +91,24 @@ class InlineDispatcher:
             self._see_to_threads()
             self._changed.notify()
 
+    def hasten(self, run_id: str) -> None:
+        """Have a run done in a thread of its own, where one of these threads waits for its end.
+
+        Threads that wait for runs which they have enqueued would else leave nobody to do those.
+        Such a thread ends with that run; none is added for what nobody waits for.
+        """
+        if not getattr(_of_this_thread, "is_ours", False):
+            return
+        with self._changed:
+            self._ripen()
+            awaited = next((task for task in self._waiting if task[1] == run_id), None)
+            if awaited is not None:
+                self._waiting.remove(awaited)
+                self._busy += 1
+                self._threads += 1
+                self._most_threads += 1
+                _start(partial(self._serve_one, awaited))
+
     def drain(self) -> None:
         """Wait until everything handed over so far is done; what is put off is not waited for."""
         with self._changed:
@@ -106,20 +126,27 @@ class InlineDispatcher:
         if idle < len(self._waiting) + bool(self._put_off) and self._threads < self._most_threads:
             _end_with_process(self)
             self._threads += 1
-            threading.Thread(target=self._serve, name="fluxio-inline", daemon=True).start()
+            _start(self._serve)
 
     def _serve(self) -> None:
         while (task := self._next()) is not None:
-            work, run_id = task
             is_alive = False
             try:
-                _guarded(partial(_and_disconnect, work), run_id, against=BaseException)
+                _do(task)
                 is_alive = True
             finally:
                 self._done(is_alive=is_alive)
 
+    def _serve_one(self, task: Task) -> None:
+        try:
+            _do(task)
+        finally:
+            with self._changed:
+                self._most_threads -= 1
+                self._done(is_alive=False)
+
     def _done(self, *, is_alive: bool) -> None:
-        """Count work as done, and its thread as gone where it dies of it: another one follows."""
+        """Count work as done, and its thread as gone where it does not live on."""
         with self._changed:
             self._busy -= 1
             if not is_alive:
@@ -127,18 +154,23 @@ class InlineDispatcher:
                 self._see_to_threads()
             self._changed.notify_all()
 
-    def _next(self) -> tuple[Work, str] | None:
+    def _ripen(self) -> None:
+        """Let wait what was put off until now."""
+        while self._put_off and self._put_off[0].due <= time.monotonic():
+            ripe = heapq.heappop(self._put_off)
+            self._waiting.append((ripe.work, ripe.run_id))
+
+    def _next(self) -> Task | None:
         """The next thing to do, None when this thread may end."""
         with self._changed:
             while True:
-                now = time.monotonic()
-                while self._put_off and self._put_off[0].due <= now:
-                    ripe = heapq.heappop(self._put_off)
-                    self._waiting.append((ripe.work, ripe.run_id))
+                self._ripen()
                 if self._waiting:
                     self._busy += 1
                     return self._waiting.popleft()
-                pause = self._put_off[0].due - now if self._put_off else _IDLE_SECONDS
+                pause = _IDLE_SECONDS
+                if self._put_off:
+                    pause = max(0.0, self._put_off[0].due - time.monotonic())
                 woken = not self._is_ending and self._changed.wait(pause)
                 if self._is_ending or not (woken or self._put_off or self._waiting):
                     self._threads -= 1
@@ -160,6 +192,11 @@ class EagerDispatcher:
 inline = InlineDispatcher()
 
 
+def hasten(run_id: str) -> None:
+    """Have a run that this process is to execute not wait for the thread that waits for its end."""
+    inline.hasten(run_id)
+
+
 def work_after_commit(work: Work, run_id: str, *, using: str) -> None:
     """Have work done in this process once the caller's transaction is durable."""
     eager = settings().dispatcher == "eager"
@@ -177,6 +214,22 @@ def _guarded(work: Work, run_id: str, against: type[BaseException] = Exception) 
         work()
     except against:  # whatever a stage raised stands in the run's row already
         logger.exception("Run %s failed.", run_id)
+
+
+_of_this_thread = threading.local()
+
+
+def _start(function: Callable[[], None]) -> None:
+    def serve() -> None:
+        _of_this_thread.is_ours = True
+        function()
+
+    threading.Thread(target=serve, name="fluxio-inline", daemon=True).start()
+
+
+def _do(task: Task) -> None:
+    work, run_id = task
+    _guarded(partial(_and_disconnect, work), run_id, against=BaseException)
 
 
 def _and_disconnect(work: Work) -> None:

@@ -7,12 +7,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connections
 
+from fluxio import Context, Pipeline, stage
 from fluxio_django.dispatch import inline
 from fluxio_django.dispatch.inline import InlineDispatcher, TooMuchWaitingError
+from fluxio_django.handles import RunHandle
+from fluxio_django.registry import pipelines
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 20.0
@@ -140,6 +145,111 @@ def test_work_that_is_put_off_waits_in_no_thread_of_its_own_and_comes_in_order()
     assert threading.active_count() <= before + 1
     assert last.wait(SECONDS)
     assert done == ["now", "soon", "late"]
+
+
+def test_what_a_thread_waits_for_is_done_by_another_one_when_none_is_free() -> None:
+    dispatcher, order, child_done = InlineDispatcher(threads=1), [], threading.Event()
+
+    def child() -> None:
+        order.append("child")
+        child_done.set()
+
+    def parent() -> None:
+        dispatcher.perform(lambda: order.append("other"), "other")
+        dispatcher.perform(child, "child")
+        dispatcher.hasten("child")
+        order.append(child_done.wait(SECONDS))
+
+    dispatcher.perform(parent, "parent")
+    dispatcher.drain()
+    assert order == ["child", True, "other"]
+
+
+def test_what_is_put_off_is_done_for_a_thread_that_waits_when_its_time_has_come() -> None:
+    dispatcher, child_done = InlineDispatcher(threads=1), threading.Event()
+    seen: list[bool] = []
+
+    def parent() -> None:
+        dispatcher.perform(child_done.set, "child", delay=0.02)
+        while not child_done.wait(0.01) and len(seen) < SECONDS * 100:
+            seen.append(False)
+            dispatcher.hasten("child")
+
+    dispatcher.perform(parent, "parent")
+    dispatcher.drain()
+    assert child_done.is_set()
+
+
+def test_a_thread_that_was_added_for_somebody_who_waited_does_nothing_else() -> None:
+    dispatcher, together, names = InlineDispatcher(threads=1), threading.Barrier(2), set()
+
+    def parent() -> None:
+        dispatcher.perform(lambda: together.wait(SECONDS), "child")
+        dispatcher.hasten("child")
+        together.wait(SECONDS)
+
+    dispatcher.perform(parent, "parent")
+    dispatcher.drain()
+    for number in range(4):
+        dispatcher.perform(lambda: names.add(threading.current_thread()), str(number))
+    dispatcher.drain()
+    assert len(names) == 1
+
+
+def test_nothing_is_done_earlier_for_somebody_who_is_no_thread_of_the_dispatcher(
+    closed: threading.Event,
+) -> None:
+    dispatcher, order, started = InlineDispatcher(threads=1), [], threading.Event()
+
+    def first() -> None:
+        started.set()
+        closed.wait(SECONDS)
+
+    dispatcher.perform(first, "first")
+    started.wait(SECONDS)
+    for name in ("second", "third"):
+        dispatcher.perform(lambda name=name: order.append(name), name)
+    dispatcher.hasten("third")
+    closed.set()
+    dispatcher.drain()
+    assert order == ["second", "third"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_runs_that_wait_for_runs_they_have_enqueued_leave_somebody_to_do_those(
+    database: str, settings: Any, is_async: bool
+) -> None:
+    settings.FLUXIO = {"DATABASE": database, "DISPATCHER": "inline"}
+    together = threading.Barrier(2)
+
+    @stage(version="1")
+    def child(ctx: Context) -> Context:
+        return ctx.set("done", ctx["number"])
+
+    def enqueue(ctx: Context) -> RunHandle:
+        handle = pipelines["inline.child"].enqueue_sync({"number": ctx["number"]})
+        together.wait(SECONDS)
+        return handle
+
+    @stage(version="1")
+    def wait(ctx: Context) -> Context:
+        return ctx.set("got", enqueue(ctx).result(timeout=SECONDS)["done"])
+
+    @stage(version="1")
+    async def await_it(ctx: Context) -> Context:
+        handle = await sync_to_async(enqueue)(ctx)
+        return ctx.set("got", (await handle.aresult(timeout=SECONDS))["done"])
+
+    parent = await_it if is_async else wait
+    pipelines.add("inline.child", lambda: Pipeline([child], durable=True))
+    pipelines.add("inline.parent", lambda: Pipeline([parent], durable=True))
+    try:
+        handles = [pipelines["inline.parent"].enqueue_sync({"number": each}) for each in (1, 2)]
+        assert [handle.result(timeout=SECONDS)["got"] for handle in handles] == [1, 2]
+    finally:
+        inline.inline.drain()
+        for name in ("inline.child", "inline.parent"):
+            pipelines.remove(name)
 
 
 # Coroutines need executors, which the interpreter takes away early in its shutdown.
