@@ -93,6 +93,7 @@ COVERED := $(COVERED),fluxio_django/journal.py,fluxio_django/claims.py,fluxio_dj
 COVERED := $(COVERED),fluxio_django/transactions.py,fluxio_django/turns.py,fluxio_django/together.py
 COVERED := $(COVERED),fluxio_django/taking.py,fluxio_django/querysets.py,fluxio_django/tables.py
 COVERED := $(COVERED),fluxio_django/statements.py,fluxio_django/prepared.py,fluxio_django/prepared_cursor.py
+COVERED := $(COVERED),fluxio_django/isolation.py,fluxio_django/verbs.py
 COVERED := $(COVERED),fluxio_django/pieces.py,fluxio_django/rows.py,fluxio_django/records.py,fluxio_django/frozen.py
 
 # The tests that are about it, without those that repeat them for an hour.

@@ -91,6 +91,7 @@ ROOMS: dict[str, Room] = {
         modules=(
             "fluxio_django/claims.py",
             "fluxio_django/commits.py",
+            "fluxio_django/isolation.py",
             "fluxio_django/journal.py",
             "fluxio_django/pieces.py",
             "fluxio_django/prepared.py",
@@ -103,11 +104,14 @@ ROOMS: dict[str, Room] = {
             "fluxio_django/together.py",
             "fluxio_django/transactions.py",
             "fluxio_django/turns.py",
+            "fluxio_django/verbs.py",
         ),
         tests=(
             "tests/app/test_journal.py",
             "tests/app/test_turns.py",
             "tests/app/test_journal_transactions.py",
+            "tests/app/test_isolation.py",
+            "tests/app/test_verbs.py",
             "tests/app/test_store.py",
             "tests/app/test_prepared.py",
             "tests/app/test_step_costs.py",
