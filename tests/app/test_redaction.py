@@ -183,7 +183,7 @@ class Part:
         Order.__new__,
         Sealed,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_short_texts_of_values_read_as_python_writes_them(value: Any) -> None:
     assert short(value) == repr(value)

@@ -20,6 +20,10 @@ redaction = Redaction()
 CANARY = "c4n4ry-value"
 
 
+def _named(value: object) -> str:
+    return type(value).__name__
+
+
 @pytest.mark.parametrize(
     "key",
     ["password", "PASSWORD", "db_password", "apiKey", "X-Api-Key", "api key", "authorization"],
@@ -121,7 +125,7 @@ FIELDS = [
         {"logins": [Login("ada", CANARY)]},
         {"token": {"nested": [CANARY]}},
     ],
-    ids=repr,
+    ids=_named,
 )
 def test_what_is_hidden_deep_inside_is_found(value: Any) -> None:
     assert CANARY in repr(value)
@@ -133,7 +137,7 @@ def test_what_hides_nothing_stays_the_same_object() -> None:
     assert redaction.value(value) is value
 
 
-@pytest.mark.parametrize("value", FIELDS, ids=repr)
+@pytest.mark.parametrize("value", FIELDS, ids=_named)
 def test_what_has_hidden_fields_keeps_its_type_and_the_others(value: Any) -> None:
     shown = redaction.value({"given": [value]})["given"][0]
     assert type(shown) is type(value)
@@ -191,7 +195,7 @@ def test_a_text_loses_the_hidden_values_of_its_context_wherever_they_stand() -> 
     assert text == "ada sent *** and ***"
 
 
-@pytest.mark.parametrize("value", [*FIELDS, private(CANARY), {Login("ada", CANARY): 1}], ids=repr)
+@pytest.mark.parametrize("value", [*FIELDS, private(CANARY), {Login("ada", CANARY): 1}], ids=_named)
 def test_a_text_loses_what_hidden_fields_hold(value: Any) -> None:
     assert redaction.text(f"ada sent {CANARY}", {"login": [value]}) == "ada sent ***"
 
