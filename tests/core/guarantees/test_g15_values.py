@@ -30,7 +30,7 @@ def keys() -> Iterator[RedisKeys]:
 def place(request: pytest.FixtureRequest) -> tuple[str, CheckpointStore]:
     """Each store, and its name."""
     if request.param == "redis":
-        return "redis", redis_store(request.getfixturevalue("keys"))
+        return "Redis", redis_store(request.getfixturevalue("keys"))
     return request.param, InMemoryStore() if request.param == "memory" else ToyStore()
 
 
