@@ -211,8 +211,8 @@ def _is_protected(tables: Tables) -> Q | None:
 def _pointers(tables: Tables) -> list[models.ManyToOneRel]:
     """The relations by which models of the project point to runs or to rows of their logs.
 
-    None where a router keeps one of those models out of this database: Django's own `delete` would
-    look for it here.
+    There are none where a router keeps one of those models out of this database: Django's own
+    `delete` would look for it here.
     """
     run, row = tables.models
     found = [
