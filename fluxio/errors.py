@@ -183,6 +183,10 @@ class StoreUnavailableError(StoreError):
     """
 
 
+class SourceChangedError(StoreError):
+    """A fork's source was changed, as by forgetting, since its state was read; it made no run."""
+
+
 class TransactionRefusedError(ConfigurationError):
     """A transactional stage cannot commit together with its checkpoint in this set-up."""
 

@@ -12,11 +12,12 @@ from django.db import IntegrityError
 
 from fluxio.errors import CheckpointVersionError
 from fluxio.runtime.owner import is_provably_dead
-from fluxio.store.admission import check_admission, version_changed
+from fluxio.store.admission import check_admission, source_changed, version_changed
 from fluxio.store.base import Claim, Opening, OpenMode, Row, RunRecord
 from fluxio.types import RunStatus
 from fluxio_django.faults import RACES, changed_too_often
 from fluxio_django.idling import bounded_transaction
+from fluxio_django.isolation import locked
 from fluxio_django.limits import AtLimitError, Limits, limits_of
 from fluxio_django.records import NO_NOTE, Beginning, SeenRun, Taken, next_token, record_to_begin
 from fluxio_django.tables import Tables
@@ -105,13 +106,32 @@ class Admission:
 
     def _begin(self) -> Claim | None:
         asked = self.beginning()
+        begin = partial(
+            self._tables.constant_runs.begin,
+            asked.record,
+            asked.lease_seconds,
+            [asked.start],
+            asked.note,
+        )
         try:
-            begun = self._tables.constant_runs.begin(
-                asked.record, asked.lease_seconds, [asked.start], asked.note
-            )
+            begun = begin() if self._opening.parent_token is None else self._begin_fork(begin)
         except IntegrityError:
             begun = False
         return self.answered(asked, begun=begun)
+
+    def _begin_fork(self, begin: Callable[[], bool]) -> bool:
+        """Insert a fork while nobody can forget what its source holds.
+
+        Raises:
+            SourceChangedError: that has happened since the source was read.
+        """
+        tables, opening = self._tables, self._opening
+        assert opening.parent is not None
+        source = tables.runs.filter(run_id=opening.parent, token=opening.parent_token)
+        with bounded_transaction(tables.alias, opening.lease_seconds):
+            if not locked(source).exists():
+                raise source_changed(opening.run_id, opening.parent)
+            return begin()
 
     def _take(self, seen: SeenRun) -> Claim | None:
         owner_is_dead = self._owner_is_dead(seen)

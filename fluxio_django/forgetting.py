@@ -22,7 +22,7 @@ from fluxio.store.payload import ForgottenBody, reseal_row, unsealed_text
 from fluxio.store.vault import lock_row
 from fluxio.types import RunStatus
 from fluxio_django.conf import project_keyring
-from fluxio_django.faults import surely
+from fluxio_django.faults import RACES, surely
 from fluxio_django.isolation import own_transaction
 from fluxio_django.records import ROW_FIELDS, row_of, storable
 from fluxio_django.references import FORGOTTEN_NAME, STORED_NAME
@@ -166,6 +166,17 @@ def traces(tables: Tables, target: Target) -> list[Trace]:
         .order_by("pk")
         .values_list(*columns)
     ]
+
+
+def forget_all(tables: Tables, target: Target, wish: Forgetting) -> Iterator[Forgot]:
+    """Mask or delete all traces (see `forget`), and those that are left while that is done."""
+    seen: set[int] = set()
+    for _ in range(RACES):
+        found = [trace for trace in traces(tables, target) if trace.pk not in seen]
+        if not found:
+            return
+        seen.update(trace.pk for trace in found)
+        yield from forget(tables, target, found, wish)
 
 
 def forget(

@@ -54,7 +54,8 @@ class DjangoJournal:
 
     def open(self, opening: Opening) -> Awaitable[Claim]:
         """Take a run; see `Journal.open` for what is refused."""
-        if not in_loop() or opening.mode is OpenMode.TAKE:
+        alone = opening.mode is OpenMode.TAKE or opening.parent_token is not None
+        if alone or not in_loop():
             return hop(self.open_blocking, opening)
         unit = Admission(self._tables, opening)
         check = partial(self.check_and_note, opening)

@@ -13,11 +13,16 @@ RUNS = "fluxio_django_run"
 
 @contextmanager
 def rival_after(
-    alias: str, act: Callable[[], object], *, kind: str = "SELECT", times: int = 1
+    alias: str,
+    act: Callable[[], object],
+    *,
+    kind: str = "SELECT",
+    times: int = 1,
+    least: int | None = None,
 ) -> Iterator[list[str]]:
     """Let a rival act behind the next statements on runs that begin so; gives those statements.
 
-    What the rival does itself is not counted. There have to be as many as `times`, or more.
+    What the rival does itself is not counted. There have to be as many as `times` (or `least`).
     """
     met: list[str] = []
     acts = False
@@ -35,4 +40,4 @@ def rival_after(
 
     with connections[alias].execute_wrapper(look):
         yield met
-    assert len(met) >= times, "the rival had nothing to act behind"
+    assert len(met) >= (times if least is None else least), "the rival had nothing to act behind"

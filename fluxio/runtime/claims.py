@@ -39,10 +39,14 @@ _SUMMARY_LENGTH = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a fork comes from, and how it came to this version where the source has another."""
+    """Where a fork comes from, and how it came to this version where the source has another.
+
+    `token` is that of the source before its state was read.
+    """
 
     run_id: str
     sequence: int
+    token: int
     passage: Passage | None = None
 
 
@@ -62,6 +66,7 @@ class Claims:
 
         Raises:
             RunIDInUseError: it is being executed, or it exists and may not be deleted.
+            SourceChangedError: its origin is not what it was any more.
         """
         mode = OpenMode.RESTART if restart else OpenMode.CREATE
         return await self._open(self._opening(run_id, mode, state, origin))
@@ -158,6 +163,7 @@ class Claims:
             start=self._start_row(run_id, state, origin) if state else None,
             parent=origin.run_id if origin else None,
             parent_sequence=origin.sequence if origin else None,
+            parent_token=origin.token if origin else None,
             step=due,
             note=self.note,
         )

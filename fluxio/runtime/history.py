@@ -24,7 +24,7 @@ from fluxio.store.payload import (
 )
 from fluxio.store.snapshot import fold_values
 
-_CHANGES = 10
+CHANGES = 10
 """How often a run may change between its record being read and its rows."""
 
 
@@ -220,7 +220,7 @@ async def read_recorded(
         StoreError: the run changed too often.
     """
     read = read_all if whole else read_newest
-    for _ in range(_CHANGES):
+    for _ in range(CHANGES):
         last = record.head if upto is None else min(upto, record.head)
         problem: FluxioError | None = None
         rows: list[Row] = []
@@ -239,7 +239,7 @@ async def read_recorded(
             return record, rows
         record = now
     raise StoreError(
-        f"Run {record.run_id!r} changed {_CHANGES} times while it was being read. Try again.",
+        f"Run {record.run_id!r} changed {CHANGES} times while it was being read. Try again.",
         run_id=record.run_id,
     )
 

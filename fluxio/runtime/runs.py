@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fluxio.context import Context, FinalContext
-from fluxio.errors import ConfigurationError, StoreError, StoreUnavailableError
+from fluxio.errors import (
+    ConfigurationError,
+    SourceChangedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from fluxio.observability.base import BaseCallback
 from fluxio.passages import Force, Passage
 from fluxio.program import CompiledPipeline
@@ -18,6 +23,7 @@ from fluxio.runtime.claims import Claims, Origin
 from fluxio.runtime.driver import Driver
 from fluxio.runtime.environment import Environment, SyncCaller
 from fluxio.runtime.executor import Executor
+from fluxio.runtime.history import CHANGES
 from fluxio.runtime.machine import State, Transition
 from fluxio.runtime.publisher import Publisher
 from fluxio.runtime.reading import Reader, checked_run_id
@@ -170,14 +176,32 @@ class Runs:
         Raises:
             RunIDInUseError: `as_run_id` is taken.
             KeyError, NoCheckpointError, CheckpointVersionError, CorruptCheckpointError: as above.
+            SourceChangedError: the source changed each time that its state had been read.
         """
-        record, passage = await self.reader.admitted(order.run_id, order.force, state_as_it_is=True)
         wanted = order.as_run_id
         chosen = self.environment.new_run_id() if wanted is None else checked_run_id(wanted)
-        sequence, state = await self.reader.moment_to_rerun(record, order.from_step, order.patch)
-        origin = Origin(run_id=order.run_id, sequence=sequence, passage=passage)
-        claim = await self._claims.create(chosen, state, origin=origin)
+        claim, state = await self._create_fork(order, chosen)
         return await self._claimed(claim, machine.resume(self.program, state), watch)
+
+    async def _create_fork(self, order: ForkOrder, run_id: str) -> tuple[Claim, State]:
+        """A new run and its state, which is read again where the source has changed meanwhile."""
+        problem: SourceChangedError | None = None
+        for _ in range(CHANGES):
+            record, passage = await self.reader.admitted(
+                order.run_id, order.force, state_as_it_is=True
+            )
+            sequence, state = await self.reader.moment_to_rerun(
+                record, order.from_step, order.patch
+            )
+            origin = Origin(
+                run_id=order.run_id, sequence=sequence, token=record.token, passage=passage
+            )
+            try:
+                return await self._claims.create(run_id, state, origin=origin), state
+            except SourceChangedError as changed:
+                problem = changed
+        assert problem is not None
+        raise problem
 
     # --- executing
 

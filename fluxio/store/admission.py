@@ -7,6 +7,7 @@ from fluxio.errors import (
     ForeignRunError,
     NoCheckpointError,
     RunIDInUseError,
+    SourceChangedError,
 )
 from fluxio.store.base import Opening, OpenMode, RunRecord
 from fluxio.types import RunStatus
@@ -103,6 +104,15 @@ def run_was_taken(record: RunRecord) -> RunIDInUseError:
 def run_has_changed(record: RunRecord) -> RunIDInUseError:
     """The error for a run that somebody took, began anew or changed since it was looked at."""
     return _refused(record, f"has changed since it was looked at ({record.status}). Try again.")
+
+
+def source_changed(run_id: str, parent: str) -> SourceChangedError:
+    """The error for a fork whose source is no longer as it was when its state was read."""
+    return SourceChangedError(
+        f"Run {parent!r} has changed since its state was read, so that {run_id!r} was not made of "
+        "it. Try again, and outside of the surrounding transaction if that reads what was there "
+        "when it began (REPEATABLE READ)."
+    )
 
 
 def _refused(record: RunRecord, why: str) -> RunIDInUseError:

@@ -146,7 +146,8 @@ class Opening:
     runtime only hands on. `known` is the record as the caller has just read it, for TAKE: a store
     may go by it instead of reading again, if its claim fails where the record no longer stands.
     `as_known` says that a TAKE holds of that run only: one that was taken, begun anew or ended
-    since is refused. `wants_rows` says that a TAKE goes on from the newest state; see `Claim`.
+    since is refused. `parent_token` is the token of a fork's source as the state it begins with was
+    read. `wants_rows` says that a TAKE goes on from the newest state; see `Claim`.
     """
 
     run_id: str
@@ -159,6 +160,7 @@ class Opening:
     start: Row | None = None
     parent: str | None = None
     parent_sequence: int | None = None
+    parent_token: int | None = None
     step: str = ""
     note: Any = None
     carries: str = ""
@@ -259,6 +261,8 @@ class Journal(Protocol):
 
         Raises:
             RunIDInUseError: somebody executes it, CREATE found it there, or it is not `as_known`.
+            SourceChangedError: the source of a fork has another token than `parent_token`. Only a
+                store in which recorded values can change, as where they are forgotten, has to look.
             ForeignRunError: it belongs to another pipeline; nothing was changed.
             NoCheckpointError: TAKE of an unknown run.
             CheckpointVersionError: TAKE of a run recorded by another version.

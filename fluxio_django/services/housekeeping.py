@@ -27,10 +27,10 @@ def traces_of(target: Target) -> list[Trace]:
 def forget(target: Target, wish: Forgetting) -> list[Forgot]:
     """Mask or delete what an object has left in runs; gives what became of each of them.
 
-    Open runs are passed over, and told of.
+    Open runs are passed over, and told of. Runs that were started meanwhile, and forks of those
+    that had not been masked yet, are found by another look.
     """
-    tables = Tables(database())
-    return list(forgetting.forget(tables, target, forgetting.traces(tables, target), wish))
+    return list(forgetting.forget_all(Tables(database()), target, wish))
 
 
 def due_to_be_pruned() -> list[Due]:

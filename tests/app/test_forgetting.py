@@ -7,17 +7,20 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
 from django.db import connections, transaction
+from django.db.models import F
 
 from fluxio import Context, Parallel, Secret, stage
-from fluxio.errors import ConfigurationError, RunIDInUseError
+from fluxio.errors import ConfigurationError, RunIDInUseError, SourceChangedError
 from fluxio.pipeline import Pipeline
 from fluxio_django import forgetting, services
-from fluxio_django.forgetting import Forgetting, Target
+from fluxio_django.forgetting import Forgetting, Target, Trace
 from fluxio_django.models import Checkpoint, DeduplicationKey, Run
 from fluxio_django.pipeline import DjangoPipeline
 from fluxio_django.references import Forgotten, ModelReference
@@ -342,6 +345,72 @@ def test_a_replay_that_has_read_the_values_already_is_refused(
         pipeline.replay_sync("r")
     assert EMAIL not in payloads(database, "r")
     assert Run.objects.using(database).get(run_id="r").status == "succeeded"
+
+
+@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_fork_that_has_read_the_values_already_reads_again_what_was_masked(
+    pipeline: DjangoPipeline,
+    group: Group,
+    other: Group,
+    database: str,
+    moment: int,
+    in_loop: bool,
+) -> None:
+    """Whichever statement of a fork the forgetting comes behind."""
+    pipeline.invoke_sync(
+        {"group": group, "other": other, "key": "of Ada"}, run_id="r", subject=group
+    )
+    looks = count()
+
+    def forget() -> None:
+        if next(looks) == moment:
+            services.forget(target(group), WISH)
+
+    fork = async_to_sync(pipeline.fork) if in_loop else pipeline.fork_sync
+    with rival_after(database, forget, times=moment + 1):
+        fork("r", as_run_id="fork")
+    for run_id in ("r", "fork"):
+        assert "of Ada" not in payloads(database, run_id)
+        assert isinstance(services.state(run_id)["key"], Forgotten)
+
+
+def test_a_fork_that_finds_its_source_changed_each_time_makes_no_run(
+    pipeline: DjangoPipeline, group: Group, other: Group, database: str
+) -> None:
+    pipeline.invoke_sync({"group": group, "other": other}, run_id="r")
+
+    def change() -> None:
+        Run.objects.using(database).filter(run_id="r").update(token=F("token") + 1)
+
+    with (
+        rival_after(database, change, times=1_000, least=10),
+        pytest.raises(SourceChangedError, match="Try again"),
+    ):
+        pipeline.fork_sync("r", as_run_id="fork")
+    assert not Run.objects.using(database).filter(run_id="fork").exists()
+
+
+def test_a_fork_that_is_made_between_the_look_and_the_masking_is_masked_as_well(
+    pipeline: DjangoPipeline,
+    group: Group,
+    other: Group,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline.invoke_sync({"group": group, "other": other}, run_id="r", subject=group)
+    look = forgetting.traces
+
+    def look_and_fork(*wanted: Any) -> list[Trace]:
+        found = look(*wanted)
+        if not Run.objects.using(database).filter(run_id="fork").exists():
+            pipeline.fork_sync("r", as_run_id="fork")
+        return found
+
+    monkeypatch.setattr(forgetting, "traces", look_and_fork)
+    done = services.forget(target(group), WISH)
+    assert [(one.trace.run_id, one.masked > 0) for one in done] == [("r", True), ("fork", True)]
+    assert look(Tables(database), target(group)) == []
 
 
 ON_POSTGRESQL = pytest.param(
