@@ -13,10 +13,11 @@ from asgiref.sync import async_to_sync
 from fluxio.context import Context
 from fluxio.diff import Diff, compare
 from fluxio.errors import NoCheckpointError
-from fluxio.runtime.history import HistoryEntry, Log, read_all, read_newest
+from fluxio.runtime.history import HistoryEntry, Log, read_recorded
 from fluxio.runtime.owner import is_provably_dead
-from fluxio.runtime.reading import Moment
-from fluxio.store.base import Journal, Row
+from fluxio.runtime.reading import Moment, checked_run_id
+from fluxio.store.admission import no_checkpoint
+from fluxio.store.base import Row
 from fluxio.store.lone import open_journal
 from fluxio.store.payload import ErrorBody
 from fluxio.types import RunStatus
@@ -35,8 +36,7 @@ def diff(a: str, b: str, *, at_a: Moment = None, at_b: Moment = None) -> Diff:
 
 def history(run_id: str) -> list[HistoryEntry]:
     """Every row of a run, decoded; needs no registered pipeline."""
-    find_run(run_id)
-    entries = Log.open(run_id, _rows(run_id)).entries()
+    entries = Log.open(run_id, _recorded(run_id, whole=True)).entries()
     return [
         replace(entry, writes=shown_values(entry.writes), error=shown_error(entry.error))
         for entry in entries
@@ -55,20 +55,16 @@ def state(run_id: str, at: Moment = None) -> Context:
 
     Only a moment that is named by a step needs the registered pipeline.
     """
-    run = find_run(run_id)
     if isinstance(at, str):
-        return Context.create(shown_values(pipeline_of(run).shown_sync(run_id, at)))
-    if at is not None and not 0 <= at <= run.head:
-        raise NoCheckpointError(
-            f"Run {run_id!r} has rows 0 to {run.head}; there is no row {at}.", run_id=run_id
-        )
-    rows: list[Row] = async_to_sync(read_newest)(_journal(), run_id, upto=at)
-    return Context.create(shown_values(Log.open(run_id, rows).values()))
+        shown = pipeline_of(find_run(run_id)).shown_sync(run_id, at)
+        return Context.create(shown_values(shown))
+    values = Log.open(run_id, _recorded(run_id, upto=at)).values()
+    return Context.create(shown_values(values))
 
 
 def provenance(run_id: str, at: int | None = None) -> dict[str, int]:
     """For each key of a run's context, after a row or now, the row that set it last."""
-    return Log.open(run_id, _rows(run_id, upto=at)).provenance()
+    return Log.open(run_id, _recorded(run_id, whole=True, upto=at)).provenance()
 
 
 def progress(run: Run) -> Progress | None:
@@ -95,10 +91,26 @@ def interrupted(runs: Iterable[Run]) -> set[int]:
     return left
 
 
-def _journal() -> Journal:
-    return open_journal(default_store())
+def _recorded(run_id: str, *, whole: bool = False, upto: int | None = None) -> list[Row]:
+    """The rows of a run's newest state, or all, up to a sequence.
+
+    They go together, whoever begins the run anew meanwhile.
+    """
+    rows: list[Row] | None = async_to_sync(_read)(checked_run_id(run_id), whole, upto)
+    if rows is None:
+        find_run(run_id)  # says which ones there are
+        raise no_checkpoint(run_id)
+    return rows
 
 
-def _rows(run_id: str, upto: int | None = None) -> list[Row]:
-    rows: list[Row] = async_to_sync(read_all)(_journal(), run_id, upto=upto)
+async def _read(run_id: str, whole: bool, upto: int | None) -> list[Row] | None:
+    journal = open_journal(default_store())
+    record = await journal.run(run_id)
+    if record is None:
+        return None
+    if upto is not None and not 0 <= upto <= record.head:
+        raise NoCheckpointError(
+            f"Run {run_id!r} has rows 0 to {record.head}; there is no row {upto}.", run_id=run_id
+        )
+    _, rows = await read_recorded(journal, record, whole=whole, upto=upto)
     return rows
