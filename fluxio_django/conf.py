@@ -94,7 +94,7 @@ class Settings:
         default_factory=lambda: DEFAULT_RETENTION
     )
     """How long ended runs are kept: for the name of a pipeline, or "*" for all others, days (or a
-    timedelta) by status; None keeps them for ever."""
+    timedelta) by status; None keeps them for ever, and so does what does not fit."""
 
     keyring: fluxio.Keyring | str | Mapping[str, str] | Callable[[], fluxio.Keyring] | None = None
     """Seals what `DjangoStore` and `DjangoRedisStore` keep: a `fluxio.Keyring`, the dotted path of
@@ -125,8 +125,8 @@ class Problem:
 
 
 def settings() -> Settings:
-    """What FLUXIO says now; defaults stand in for what it says wrongly, save where they would show
-    or store too much."""
+    """What FLUXIO says now; defaults stand in for what it says wrongly, save where they would show,
+    store or delete too much."""
     return _read()[0]
 
 
@@ -273,7 +273,7 @@ def _read() -> tuple[Settings, tuple[Problem, ...]]:
             message=f"FLUXIO is {type(given).__name__}, not a dict.",
             hint="Write FLUXIO = {...}, or leave it out to use the defaults.",
         )
-        return Settings(), (problem,)
+        return Settings(retention=None), (problem,)
     accepted: dict[str, Any] = {}
     passed_over: list[Problem] = []
     for key, value in given.items():
@@ -286,6 +286,8 @@ def _read() -> tuple[Settings, tuple[Problem, ...]]:
             passed_over.append(_unfit(key, value, rule))
         if fits or rule.kept:
             accepted[key.lower()] = value
+        elif rule.off:
+            accepted[key.lower()] = None
     return Settings(**accepted), tuple(passed_over)
 
 
@@ -300,11 +302,10 @@ def _unknown(key: object) -> Problem:
 
 def _unfit(key: str, value: object, rule: KeyRule) -> Problem:
     told = "does not fit" if rule.secret else f"is {value!r}"
-    then = "nothing that it could hide is shown" if rule.kept else "the default is used instead"
     return Problem(
         key=key,
         known=True,
-        message=f"FLUXIO[{key!r}] {told}; {then}.",
+        message=f"FLUXIO[{key!r}] {told}; {rule.then}.",
         hint=f"Give {rule.wanted}.",
     )
 

@@ -30,14 +30,17 @@ _SHORTEST_TOKEN = 16
 class Rule:
     """Whether a value fits, and what to say that is wanted where it does not.
 
-    A value that is `secret` is not repeated. One that is `kept` gives no place to a default where
-    it does not fit: what needs it raises.
+    A value that is `secret` is not repeated. `then` says what becomes of one that does not fit: the
+    default takes its place, unless it is `kept`, so that what needs it raises, or turned `off`,
+    which is None.
     """
 
     accepts: Callable[[Any], bool]
     wanted: str
     secret: bool = False
     kept: bool = False
+    off: bool = False
+    then: str = "the default is used instead"
 
 
 def _is_whole(value: object) -> bool:
@@ -127,11 +130,19 @@ RULES = {
     "DISPATCHER": Rule(lambda value: value in DISPATCHERS, f"one of {', '.join(DISPATCHERS)}"),
     "QUEUES": Rule(_are_queues, "names of letters, digits, dots, dashes and underscores"),
     # The default in its place would show what the project means to hide.
-    "REDACT": Rule(_are_patterns, "a list of parts of keys, e.g. ['password', 'iban']", kept=True),
+    "REDACT": Rule(
+        _are_patterns,
+        "a list of parts of keys, e.g. ['password', 'iban']",
+        kept=True,
+        then="nothing that it could hide is shown",
+    ),
+    # The default in its place would delete what the project means to keep.
     "RETENTION": Rule(
         _is_retention,
         "a dict of pipelines ('*' for the others), each a dict of "
         f"{', '.join(ENDED)} to a number of days, a timedelta or None",
+        off=True,
+        then="no run is deleted until it fits",
     ),
     # No rule in the place of one that is wrong would show everybody the runs of all.
     "VISIBLE_TO": Rule(lambda value: True, "a function, or the dotted path of one"),

@@ -46,7 +46,6 @@ BAD = {
     "DISPATCHER": ("post", None, [], "INLINE"),
     "HEALTH_TOKEN": ("", "fifteen letters", "with spaces in between", b"a-long-random-secret"),
     "HEALTH_WAIT_SECONDS": (0, "30", None, 10**400),
-    "RETENTION": ({"*": {"failed": 10**400}}, {"*": {"failed": 0}}, {"*": {"running": 1}}, []),
     "CALLBACKS": ("fluxio.LoggingCallback", ["nowhere"], [7], [BaseCallback]),
     "QUEUES": ("default", [], [""], ["two words"], [7], None),
 }
@@ -81,6 +80,19 @@ def test_a_value_that_does_not_fit_leaves_the_default_and_is_told(key: str, valu
     assert problem.hint.startswith("Give ")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{"*": {"failed": 10**400}}, {"*": {"failed": 0}}, {"*": {"running": 1}}, [], {"*": "90"}],
+    ids=shown,
+)
+def test_ages_that_do_not_fit_delete_nothing_and_are_told(value: object) -> None:
+    """The default would delete what somebody has wanted to keep, and written wrongly."""
+    with override_settings(FLUXIO={"RETENTION": value}):
+        assert settings() == Settings(retention=None)
+        (problem,) = problems()
+    assert "no run is deleted" in problem.message
+
+
 def test_a_secret_that_does_not_fit_is_not_repeated() -> None:
     with override_settings(FLUXIO={"HEALTH_TOKEN": "hunter2"}):
         (problem,) = problems()
@@ -100,7 +112,7 @@ def test_an_unknown_key_is_told_with_the_known_ones() -> None:
 @pytest.mark.parametrize("value", [None, [], "inline", 7], ids=shown)
 def test_a_setting_that_is_no_dict_is_told(value: object) -> None:
     with override_settings(FLUXIO=value):
-        assert settings() == Settings()
+        assert settings() == Settings(retention=None)
         (problem,) = problems()
     assert "not a dict" in problem.message
 
