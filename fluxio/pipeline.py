@@ -47,7 +47,8 @@ class Pipeline(Nestable):
     """Stages in an order, compiled once, run as often as wanted, from any thread or event loop.
 
     Args:
-        nodes: stages, `Parallel([...])`, a dict of routes after a router stage, other pipelines.
+        nodes: stages, `Parallel([...])`, a dict of routes after a router stage, other pipelines. Of
+            those only stages, middleware and `auto_parallel` count in here.
         name: who the runs belong to; a run id recorded by one pipeline is refused by another.
         middleware: stands around every stage attempt, the first one outermost.
         callbacks: watch every run.
