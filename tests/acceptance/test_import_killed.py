@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN_ID = "killed"
 WORKERS = 2
 AIRPORTS = 210
-POINTS = 9
+POINTS = 6
 """Places in each database at which a pull request kills an import."""
 
 PARTS = ("africa", "asia", "europe", "americas", "united_states", "oceania", "islands_and_ice")

@@ -145,7 +145,7 @@ VALUES = st.recursive(
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(UNHURRIED, max_examples=500)
+@settings(UNHURRIED, max_examples=300)
 @given(VALUES)
 def test_every_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
     assert same(round_trip(value), value)
@@ -159,7 +159,7 @@ def test_a_hundred_thousand_values_come_back_equal(value: Any) -> None:
     assert same(round_trip(value), value)
 
 
-@settings(UNHURRIED, max_examples=300)
+@settings(UNHURRIED, max_examples=150)
 @given(st.dictionaries(ANY_TEXT | TAG_LIKE, VALUES, max_size=5))
 def test_encoding_what_was_decoded_gives_the_same_text(context: dict[str, Any]) -> None:
     text = DEFAULT_CODEC.encode(context)
