@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from tests.durability.harness.actors import Verb
 from tests.durability.harness.houses import House
 from tests.durability.harness.starving import Starving
 from tests.durability.harness.statements import each_statement
+from tests.durability.harness.verdicts import Wrong
+from tests.proofs.sizes import Size
 from tests.proofs.tally import Tally
 
 pytestmark = [pytest.mark.durability, pytest.mark.rows_stay]
+
+
+NOT_BELIEVED = (Wrong.ANSWER, "a commit that was applied failed the run")
 
 
 class Outage:
@@ -102,11 +108,28 @@ class Trouble:
         with outage.strike():
             done = run.execute(Verb.START)
         if applied and outage.is_commit and not done and not forever:
-            run.findings.append(("answer", "a commit that was applied failed the run"))
+            run.findings.append(NOT_BELIEVED)
+        self._finish(run, f"{call}, applied={applied}, forever={forever}")
+
+    def suffer_twice(self, first: int, second: int, *, applied: bool) -> None:
+        """Execute a run whose database goes away; it is back then, and a statement fails once."""
+        run = self._run()
+        with Outage(self.house.name, first, forever=True).strike():
+            run.execute(Verb.START)
+        if self.house.record_and_rows(run.run_id)[0] is not None:
+            run.forsake()
+            outage = Outage(self.house.name, second, applied=applied)
+            with outage.strike():
+                done = run.execute(Verb.RESUME)
+            if applied and outage.is_commit and not done:
+                run.findings.append(NOT_BELIEVED)
+        self._finish(run, f"{first} for ever, then {second}, applied={applied}")
+
+    def _finish(self, run: Starving, how: str) -> None:
         run.finish()
         self.tally.add("G5", self.house.title, 1, bool(run.findings))
         if run.findings:
-            self.broken.append(f"{call}, applied={applied}, forever={forever}: {run.findings}")
+            self.broken.append(f"{how}: {run.findings}")
 
     def lock_up(self, call: int) -> None:
         """Execute a run that others get in the way of at this statement, or at this commit."""
@@ -151,6 +174,25 @@ def test_a_database_that_stays_away_leaves_a_run_that_can_be_resumed(trouble: Tr
     """G5, G19: from any statement on nothing works any more, until it does."""
     for call in range(1, trouble.statements() + 1):
         trouble.suffer(call, applied=False, forever=True)
+    trouble.hold_against()
+
+
+TWICE = 6
+"""Pairs of statements of each topology that fail in a pull request."""
+EVERY = 5
+"""In a soak one of so many."""
+
+
+@pytest.mark.parametrize("topology", ["linear", "plain", "parallel", "routed"])
+def test_a_statement_that_fails_while_a_run_goes_on_after_an_outage_doubles_nothing(
+    trouble: Trouble, size: Size
+) -> None:
+    """G5: the database is away from any statement on, and back, and any statement fails then."""
+    calls = range(1, trouble.statements() + 1)
+    pairs = list(product(calls, calls, (False, True)))[::EVERY]
+    for place in size.points(len(pairs), pull_request=TWICE):
+        first, second, applied = pairs[place - 1]
+        trouble.suffer_twice(first, second, applied=applied)
     trouble.hold_against()
 
 
