@@ -80,19 +80,6 @@ def test_a_value_that_does_not_fit_leaves_the_default_and_is_told(key: str, valu
     assert problem.hint.startswith("Give ")
 
 
-@pytest.mark.parametrize(
-    "value",
-    [{"*": {"failed": 10**400}}, {"*": {"failed": 0}}, {"*": {"running": 1}}, [], {"*": "90"}],
-    ids=shown,
-)
-def test_ages_that_do_not_fit_delete_nothing_and_are_told(value: object) -> None:
-    """The default would delete what somebody has wanted to keep, and written wrongly."""
-    with override_settings(FLUXIO={"RETENTION": value}):
-        assert settings() == Settings(retention=None)
-        (problem,) = problems()
-    assert "no run is deleted" in problem.message
-
-
 def test_a_secret_that_does_not_fit_is_not_repeated() -> None:
     with override_settings(FLUXIO={"HEALTH_TOKEN": "hunter2"}):
         (problem,) = problems()

@@ -25,6 +25,7 @@ from fluxio_django.registry import pipelines
 from fluxio_django.retention import Due, Gardener, Pruned, prune
 from fluxio_django.tables import Tables
 from tests.app.commands.conftest import Shell
+from tests.shown import shown
 
 NAME = "retention.tests"
 
@@ -132,17 +133,21 @@ def test_retention_can_be_turned_off(pipeline: DjangoPipeline, settings: Any) ->
         {"*": {"succeeded": timedelta(0)}},
         {"*": {"succeeded": True}},
         {"*": {"succeeded": 1e9}},
+        {"*": {"succeeded": 0}},
+        {"*": {"succeeded": 10**400}},
         {3: {}},
         30,
+        [],
     ],
+    ids=shown,
 )
-def test_what_makes_no_sense_is_told_and_the_default_stands_in(wrong: Any, settings: Any) -> None:
+def test_what_makes_no_sense_is_told_and_deletes_nothing(wrong: Any, settings: Any) -> None:
+    """The default would delete what somebody has wanted to keep, and written wrongly."""
     settings.FLUXIO = {"RETENTION": wrong}
     (problem,) = problems()
     assert problem.key == "RETENTION"
-    rules = fluxio_settings().retention
-    assert rules is not None
-    assert rules["*"]["succeeded"] == 90
+    assert "no run is deleted until it fits" in problem.message
+    assert fluxio_settings().retention is None
 
 
 def test_a_fork_keeps_all_it_has_when_its_source_goes(
