@@ -25,7 +25,7 @@ from fluxio.store.payload import (
 from fluxio.store.snapshot import fold_values
 
 CHANGES = 10
-"""How often a run may change between its record being read and its rows."""
+"""How often a run may change between its record being read and its rows, or a fork made of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
